@@ -1,0 +1,46 @@
+# ClearDigits. `make` alone lists what there is to do.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+DEV := .venvs/dev
+SERVE := .venvs/serve
+PIP := -m pip install --quiet --disable-pip-version-check --require-hashes -r
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-zA-Z0-9_.-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2} /^##@ /{printf "\n%s\n", substr($$0, 5)}' Makefile
+
+##@ Run
+##@ Check
+
+test: $(DEV)/.done ## unit, contract and integration tests: no network, no data set needed
+	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/integration
+
+lint: $(DEV)/.done ## ruff: style and likely mistakes
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+##@ Train
+##@ Measure
+##@ Maintain
+
+protos: $(DEV)/.done ## regenerate services/pb from protos/
+	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
+
+ROLES := gateway model_server evaluator training serve
+lock: ## pin requirements/*.in to hash-locked requirements/*.txt
+	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
+	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $$([ $$role = dev ] || echo -c dev.txt) $(LOCKFLAGS) $$role.in -o $$role.txt; done
+
+.venvs/dev: $(DEV)/.done
+.venvs/serve: $(SERVE)/.done
+$(DEV)/.done $(SERVE)/.done: .venvs/%/.done: requirements/%.txt
+	@echo "installing $< into .venvs/$* (once)"
+	@$(PYTHON) -m venv .venvs/$*
+	@.venvs/$*/bin/python $(PIP) $<
+	@touch $@
+
+clean: ## remove virtual environments, caches and run folders
+	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
+
+.PHONY: help test lint protos lock clean .venvs/dev .venvs/serve

@@ -1,0 +1,1 @@
+"""Pure functions: arrays in, arrays out. README.md says what may live here."""

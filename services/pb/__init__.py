@@ -1,0 +1,1 @@
+"""Protobuf stubs written by `make protos`; never edited by hand."""

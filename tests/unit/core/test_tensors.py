@@ -1,0 +1,70 @@
+"""TensorProto codecs: a round trip for every dtype, both encodings, and the ways a tensor can be wrong."""
+
+import numpy as np
+import pytest
+
+from services.core.errors import InvalidInputError
+from services.core.tensors import from_proto, to_proto
+from services.pb import tfserving_pb2 as pb
+
+DTYPES = ["f4", "f8", "i4", "u1", "i2", "i1", "i8", "?", "u2", "f2", "u4", "u8"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 28, 28, 1), (0, 28, 28, 1)])
+def test_round_trip(dtype, shape, rng):
+    array = (rng.random(shape) * 2).astype(dtype)
+
+    back = from_proto(pb.TensorProto.FromString(to_proto(array).SerializeToString()))
+
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+def _shaped(shape, **fields):
+    proto = pb.TensorProto(**fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("proto", "expected"),
+    [
+        (_shaped([2], dtype=pb.DT_FLOAT, float_val=[0.5, 1.0]), np.array([0.5, 1.0], "f4")),
+        (_shaped([2], dtype=pb.DT_UINT8, int_val=[7, 255]), np.array([7, 255], "u1")),
+        (_shaped([2], dtype=pb.DT_INT64, int64_val=[7, -1]), np.array([7, -1], "i8")),
+        (_shaped([2], dtype=pb.DT_BOOL, bool_val=[True, False]), np.array([True, False])),
+        (_shaped([1], dtype=pb.DT_HALF, half_val=[0x3C00]), np.array([1.0], "f2")),
+        (_shaped([2, 2], dtype=pb.DT_FLOAT, float_val=[3.0]), np.full((2, 2), 3.0, "f4")),
+    ],
+)
+def test_values_of_a_field(proto, expected):
+    array = from_proto(proto)
+
+    assert array.dtype == expected.dtype
+    np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        _shaped([2], dtype=pb.DT_FLOAT, tensor_content=b"1234567"),
+        _shaped([3], dtype=pb.DT_FLOAT, float_val=[1.0, 2.0]),
+        _shaped([2], dtype=pb.DT_FLOAT),
+        _shaped([-1], dtype=pb.DT_FLOAT, float_val=[1.0]),
+        _shaped([1], dtype=pb.DT_STRING, string_val=[b"x"]),
+        _shaped([1]),
+        _shaped([2**40, 2**40], dtype=pb.DT_FLOAT, tensor_content=b"1234"),
+    ],
+)
+def test_a_tensor_that_does_not_add_up_is_invalid_input(proto):
+    with pytest.raises(InvalidInputError):
+        from_proto(proto)
+
+
+def test_content_is_read_without_a_copy():
+    array = from_proto(to_proto(np.arange(4, dtype="f4")))
+
+    assert not array.flags.owndata
+    assert not array.flags.writeable
