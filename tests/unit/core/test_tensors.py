@@ -21,6 +21,35 @@ def test_round_trip(dtype, shape, rng):
     np.testing.assert_array_equal(back, array)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 28, 28, 1), (0, 28, 28, 1)])
+def test_round_trip_in_the_value_fields(dtype, shape, rng):
+    array = (rng.random(shape) * 2).astype(dtype)
+
+    proto = to_proto(array, as_values=True)
+    back = from_proto(pb.TensorProto.FromString(proto.SerializeToString()))
+
+    assert not proto.tensor_content
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+def test_byte_strings_make_the_round_trip():
+    array = np.array([[b"seven", b"\xff\x00"], [b"", b"x"]], object)
+
+    back = from_proto(pb.TensorProto.FromString(to_proto(array).SerializeToString()))
+
+    assert back.dtype == object
+    np.testing.assert_array_equal(back, array)
+
+
+def test_a_single_value_fills_a_large_shape_without_filling_memory():
+    array = from_proto(_shaped([1024, 1024, 16], dtype=pb.DT_FLOAT, float_val=[3.0]))
+
+    assert array.shape == (1024, 1024, 16)
+    assert array.strides == (0, 0, 0)
+
+
 def _shaped(shape, **fields):
     proto = pb.TensorProto(**fields)
     for size in shape:
@@ -53,9 +82,17 @@ def test_values_of_a_field(proto, expected):
         _shaped([3], dtype=pb.DT_FLOAT, float_val=[1.0, 2.0]),
         _shaped([2], dtype=pb.DT_FLOAT),
         _shaped([-1], dtype=pb.DT_FLOAT, float_val=[1.0]),
-        _shaped([1], dtype=pb.DT_STRING, string_val=[b"x"]),
+        _shaped([2], dtype=pb.DT_STRING, string_val=[b"x"]),
+        _shaped([1], dtype=pb.DT_BFLOAT16, half_val=[0]),
+        _shaped([1], dtype=pb.DT_HALF, half_val=[1 << 20]),
+        _shaped([1], dtype=pb.DT_UINT8, int_val=[300]),
+        _shaped([1], dtype=pb.DT_INT8, int_val=[-129]),
         _shaped([1]),
         _shaped([2**40, 2**40], dtype=pb.DT_FLOAT, tensor_content=b"1234"),
+        _shaped([2**40], dtype=pb.DT_FLOAT, float_val=[1.0]),
+        _shaped([2**62, 2**62, 2**62], dtype=pb.DT_FLOAT, float_val=[1.0]),
+        _shaped([0, 2**62, 2**62], dtype=pb.DT_FLOAT),
+        _shaped([1] * 300, dtype=pb.DT_FLOAT, float_val=[1.0]),
     ],
 )
 def test_a_tensor_that_does_not_add_up_is_invalid_input(proto):
