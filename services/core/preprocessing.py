@@ -1,0 +1,103 @@
+"""Any picture of a digit -> what the models were trained on: float32 (28, 28, 1) in [0, 1], white on black, centred.
+
+`auto`   leaves a 28x28 white-on-black picture alone, however noisy, and gives everything else the MNIST treatment
+`mnist`  gives every picture the treatment: ink from paper (services/core/ink.py), fitted into 20x20 keeping the aspect,
+         the centre of mass in the middle of 28x28, as the makers of MNIST did
+`none`   takes 28x28 pictures as they are and refuses others
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from services.core.errors import InvalidInputError
+from services.core.ink import find_ink
+
+SIDE = 28
+INK_SIDE = 20  # the longer side of the ink, in the 28x28 picture
+MODES = ("auto", "mnist", "none")
+
+_WHITE = 255
+_HALF = 127
+_SCALE = np.float32(1 / 255)
+_RING_PX = 3  # of a 28x28 picture, where MNIST has (almost) no ink
+_RING_PIXELS = SIDE * SIDE - (SIDE - 2 * _RING_PX) ** 2
+
+
+def to_digit(picture: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
+    """One decoded picture (uint8: grey, BGR or BGRA) as the float32 image (28, 28, 1) that the models read."""
+    if picture.shape[:2] == (SIDE, SIDE):
+        grey = picture if picture.ndim == 2 else to_grey(picture)
+        if preprocess == "none" or (preprocess == "auto" and is_white_on_black(grey)):
+            return (grey * _SCALE)[..., np.newaxis]
+    elif preprocess == "none":
+        height, width = picture.shape[:2]
+        raise InvalidInputError(f"{width} x {height} pixels; with preprocess=none a picture is 28 x 28")
+    else:
+        grey = to_grey(picture)
+    return treat(grey)
+
+
+def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
+    """`to_digit` for many raw pictures (n, 28, 28), uint8 or float32 in [0, 1]: at once where none needs treatment."""
+    whole = pictures.dtype == np.uint8
+    digits = (pictures * _SCALE if whole else pictures)[..., np.newaxis]
+    if preprocess == "none":
+        return digits
+    treated = range(len(pictures))
+    if preprocess == "auto":
+        bright = pictures > (_HALF if whole else 0.5)
+        inner = bright[:, _RING_PX:-_RING_PX, _RING_PX:-_RING_PX]
+        ring = np.count_nonzero(bright, axis=(1, 2)) - np.count_nonzero(inner, axis=(1, 2))
+        treated = np.flatnonzero(2 * ring > _RING_PIXELS)
+        if not len(treated):
+            return digits
+    digits = digits.copy()
+    for index in treated:
+        picture = pictures[index]
+        digits[index] = treat(picture if whole else np.rint(picture * _WHITE).astype(np.uint8))
+    return digits
+
+
+def to_grey(picture: np.ndarray) -> np.ndarray:
+    """Grey, with whatever is transparent as white paper."""
+    if picture.ndim == 2:
+        return picture
+    if picture.shape[2] == 3:
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    alpha = picture[..., 3].astype(np.uint16)
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY)
+    return ((grey * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2) // _WHITE).astype(np.uint8)
+
+
+def is_white_on_black(grey: np.ndarray) -> bool:
+    """Is the border of this 28x28 picture dark? Noise of level 1 leaves at least 5 standard deviations of room."""
+    bright = grey > _HALF
+    inner = bright[_RING_PX:-_RING_PX, _RING_PX:-_RING_PX]
+    return 2 * (np.count_nonzero(bright) - np.count_nonzero(inner)) <= _RING_PIXELS
+
+
+def treat(grey: np.ndarray) -> np.ndarray:
+    """The MNIST treatment of one grey picture; a picture without ink comes out black."""
+    ink = find_ink(grey)
+    if ink is None:
+        return np.zeros((SIDE, SIDE, 1), np.float32)
+    return centred(ink)[..., np.newaxis]
+
+
+def centred(ink: np.ndarray) -> np.ndarray:
+    """Cropped ink, float32 in [0, 1], fitted into 20x20 and moved so that its centre of mass is the picture's."""
+    height, width = ink.shape
+    scale = INK_SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    weights = cv2.moments(small)
+    # whole pixels, as in MNIST: a shift by a fraction would blur
+    left = round(SIDE / 2 - 0.5 - weights["m10"] / weights["m00"])
+    top = round(SIDE / 2 - 0.5 - weights["m01"] / weights["m00"])
+    left = min(max(left, 0), SIDE - small.shape[1])
+    top = min(max(top, 0), SIDE - small.shape[0])
+    digit = np.zeros((SIDE, SIDE), np.float32)
+    digit[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return digit
