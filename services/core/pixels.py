@@ -17,6 +17,9 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 SCALES = (1, 255)
 
+_NUMBERS = "iuf"  # kinds of dtype
+_SHAPES = ((PIXELS,), (SIDE, SIDE), (SIDE, SIDE, 1))
+
 _MAGIC_BYTES = 8  # of an .npy file: name and version
 
 
@@ -70,7 +73,7 @@ def from_lists(images: list, *, scale: int | None = None) -> np.ndarray:
         else:
             if len(exact) == len(images) and (scale == 255 or exact.max() > 1):
                 return exact
-    numbers = np.stack([_numbers(image, index, len(images)) for index, image in enumerate(images)])
+    numbers = _all_numbers(images)
     low, high = float(numbers.min()), float(numbers.max())
     limit = scale or _detected(numbers, low, high)
     if not (low >= 0 and high <= limit):
@@ -102,14 +105,25 @@ def _row_bytes(image: object) -> bytes:
     return bytes(image)
 
 
+def _all_numbers(images: list) -> np.ndarray:
+    """All at once where they are all alike; one by one to say which is not."""
+    try:
+        array = np.array(images)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(None)
+    if array.dtype.kind in _NUMBERS and array.shape[1:] in _SHAPES:
+        return array.reshape(-1, SIDE, SIDE).astype(np.float64)
+    return np.stack([_numbers(image, index, len(images)) for index, image in enumerate(images)])
+
+
 def _numbers(image: object, index: int, count: int) -> np.ndarray:
     try:
         array = np.array(image)
     except (TypeError, ValueError, OverflowError):
         array = np.array(None)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in _NUMBERS:
         raise InvalidInputError(f"{which(index, count)}: not {SIDE} rows of {SIDE} numbers, nor {PIXELS} numbers")
-    if array.shape not in ((PIXELS,), (SIDE, SIDE), (SIDE, SIDE, 1)):
+    if array.shape not in _SHAPES:
         raise InvalidInputError(
             f"{which(index, count)}: numbers of shape {list(array.shape)}; a picture is 28 rows of 28 or 784 numbers"
         )

@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -18,6 +17,7 @@ from werkzeug.http import parse_options_header
 from services.core import images, pixels
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.core.preprocessing import to_digit, to_digits
+from services.gateway.limits import Limits
 from services.gateway.options import DEFAULTS, NAMES, Options
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
@@ -29,16 +29,6 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DATA_URL = re.compile(r"data:[\w./+-]*;base64,")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much one request may hold. `body_bytes` is checked at the edge, before and after gzip is undone."""
-
-    body_bytes: int = 64 * 1024 * 1024
-    images: int = 20_000
-    pixels: int = 25_000_000  # in one encoded picture, by its header
-    json_depth: int = 8
-
-
 def read_request(
     body: bytes, content_type: str | None, *, query: Mapping[str, str], limits: Limits
 ) -> tuple[np.ndarray, Options]:
@@ -46,7 +36,7 @@ def read_request(
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind in _ALL_IMAGE_TYPES:
         options = DEFAULTS.updated(query)
-        return to_digit(images.decode(body, max_pixels=limits.pixels), preprocess=options.preprocess)[None], options
+        return to_digit(images.decode(body, max_pixels=limits.max_pixels), preprocess=options.preprocess)[None], options
     read = _READERS.get(kind)
     if read is None:
         raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
@@ -73,7 +63,7 @@ Body = tuple[Mapping[str, object], "np.ndarray | list[np.ndarray]"]  # options i
 
 
 def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
-    value = parse_json(body, max_depth=limits.json_depth)
+    value = parse_json(body, max_depth=limits.max_json_depth)
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise InvalidInputError('a JSON body is an object with a list of "images"')
     entries = value["images"]
@@ -97,19 +87,19 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
     if not parameters.get("boundary"):
         raise InvalidInputError("multipart/form-data without a boundary")
     parser = FormDataParser(
-        stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.images + len(NAMES), silent=False
+        stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.max_images + len(NAMES), silent=False
     )
     try:
         _, form, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), parameters)
     except RequestEntityTooLarge as exc:
         raise TooLargeError(
-            f"more parts than {limits.images} images and their options, or a text field too long"
+            f"more parts than {limits.max_images} images and their options, or a text field too long"
         ) from exc
     except (ValueError, UnicodeError) as exc:
         raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
     uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
     _check_count(len(uploads), limits)
-    return form.to_dict(), _each(uploads, lambda data: images.decode(data, max_pixels=limits.pixels))
+    return form.to_dict(), _each(uploads, lambda data: images.decode(data, max_pixels=limits.max_pixels))
 
 
 def _read_octets(body: bytes, content_type: str, limits: Limits) -> Body:
@@ -154,7 +144,7 @@ def _from_base64(entry: object, limits: Limits) -> np.ndarray:
         data = base64.b64decode(_DATA_URL.sub("", entry, count=1), validate=True)
     except (binascii.Error, ValueError) as exc:
         raise InvalidInputError(f"not base64: {exc}") from exc
-    return images.decode(data, max_pixels=limits.pixels)
+    return images.decode(data, max_pixels=limits.max_pixels)
 
 
 def _counted(pictures: np.ndarray, limits: Limits) -> np.ndarray:
@@ -165,8 +155,8 @@ def _counted(pictures: np.ndarray, limits: Limits) -> np.ndarray:
 def _check_count(count: int, limits: Limits) -> None:
     if not count:
         raise InvalidInputError("no images in the request")
-    if count > limits.images:
-        raise TooLargeError(f"{count} images; at most {limits.images} in one request")
+    if count > limits.max_images:
+        raise TooLargeError(f"{count} images; at most {limits.max_images} in one request")
 
 
 def _said(kind: str) -> str:
