@@ -21,6 +21,17 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 
 ##@ Train
 ##@ Measure
+##@ Operate
+
+prometheus: ## watch the local stack: Prometheus on http://127.0.0.1:9090 (apt install prometheus)
+	prometheus --config.file=deploy/prometheus/local.yml --storage.tsdb.path=var/prometheus --web.listen-address=127.0.0.1:9090
+
+rules-test: ## promtool: the rules, each alert firing and staying quiet
+	promtool check rules deploy/prometheus/rules/*.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+
+.PHONY: prometheus rules-test
+
 ##@ Maintain
 
 protos: $(DEV)/.done ## regenerate services/pb from protos/
