@@ -1,0 +1,73 @@
+// Talks to the gateway: a picture or raw pixels in, readings out; every failure becomes a sentence a visitor understands.
+
+const TIMEOUT_MS = 10_000;
+
+/** What went wrong, as a sentence; `again` says whether trying later may help, `afterMs` when. */
+export class ChainError extends Error {
+  constructor(sentence, { again = false, afterMs = 2000 } = {}) {
+    super(sentence);
+    this.again = again;
+    this.afterMs = afterMs;
+  }
+}
+
+/** The answer of POST /v1/recognize, with `roundTripMs` as this browser saw it. */
+export async function recognize(body, type, options) {
+  const started = performance.now();
+  const response = await call(recognizeUrl(options), { method: "POST", body, headers: { "Content-Type": type } });
+  const answer = await response.json();
+  return { ...answer, roundTripMs: performance.now() - started };
+}
+
+export function recognizeUrl(options) {
+  const url = new URL("v1/recognize", document.baseURI);
+  for (const [name, value] of Object.entries(options)) url.searchParams.set(name, value);
+  return url.href.replaceAll("%2C", ",");
+}
+
+/** What /readyz says; throws a ChainError when the stack is not ready. */
+export async function readiness() {
+  return (await call(new URL("readyz", document.baseURI), { cache: "no-store" })).json();
+}
+
+async function call(url, init) {
+  let response;
+  try {
+    response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    if (error.name === "TimeoutError") throw new ChainError("The gateway takes too long to answer.", { again: true });
+    throw new ChainError("The gateway does not answer.", { again: true });
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({})); // a proxy in between may answer in HTML
+  const slug = String(problem.type ?? "").split("/").pop();
+  const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";
+  const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 2);
+  const later = { again: true, afterMs };
+  switch (slug) {
+    case "unsupported-media-type":
+    case "invalid-input":
+      return new ChainError(`This file cannot be read as a picture${detail}.`);
+    case "payload-too-large":
+      return new ChainError(`This picture is too large${detail}.`);
+    case "unauthorized":
+      return new ChainError("This gateway asks for an API key, which this page does not have.");
+    case "overloaded":
+      return new ChainError("The service is busy.", later);
+    case "rate-limited":
+      return new ChainError("That was more requests than this gateway takes from one visitor.", later);
+    case "deadline-exceeded":
+    case "model-timeout":
+      return new ChainError(`The models took too long to answer${detail}.`, later);
+    case "model-unavailable":
+    case "model-not-found":
+    case "not-ready":
+      return new ChainError(`The models are not ready${detail}.`, later);
+    default:
+      return new ChainError(`The service could not answer${detail}.`, { again: response.status >= 500, afterMs });
+  }
+}

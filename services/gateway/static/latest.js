@@ -1,0 +1,38 @@
+// Runs work for the newest input only: gathers changes for a moment, one run at a time, one waiting at most.
+
+const SHORTEST_PAUSE_MS = 50;
+
+/**
+ * `work(isLate)` does the job for the input as it is when it starts, and asks `isLate()` before it shows anything.
+ * The pause grows with the length of the last run, so on a slow line answers still come while somebody draws.
+ */
+export function latestOnly(work) {
+  let timer;
+  let running = false;
+  let waiting = false;
+  let pauseMs = SHORTEST_PAUSE_MS;
+
+  async function run() {
+    timer = undefined;
+    if (running) {
+      waiting = true;
+      return;
+    }
+    running = true;
+    const started = performance.now();
+    try {
+      await work(() => waiting);
+    } finally {
+      pauseMs = Math.max(SHORTEST_PAUSE_MS, 1.2 * (performance.now() - started));
+      running = false;
+      if (waiting) {
+        waiting = false;
+        run();
+      }
+    }
+  }
+
+  return (delayMs = pauseMs) => {
+    timer ??= setTimeout(run, delayMs);
+  };
+}

@@ -1,0 +1,121 @@
+// Noise kinds for a 28x28 picture, the same definitions as services/core/noise.py: (clean, kind, level, seed) -> noisy.
+// Randomness depends on the seed alone, so a slider that changes the level moves one and the same noise sample.
+
+export const SIDE = 28;
+export const PIXELS = SIDE * SIDE;
+
+const BLUR_LENGTH_PX = 14;
+const OCCLUSION_SIDE_PX = 16;
+const CONTRAST_LOSS = 0.7;
+
+export const NOISES = {
+  gaussian: { title: "Gaussian", make: gaussian },
+  salt_and_pepper: { title: "Salt and pepper", make: saltAndPepper },
+  speckle: { title: "Speckle", make: speckle },
+  shot: { title: "Shot (photon counting)", make: shot },
+  motion_blur: { title: "Motion blur", make: motionBlur },
+  low_contrast: { title: "Low contrast", make: lowContrast },
+  occlusion: { title: "Occlusion", make: occlusion },
+  stripes: { title: "Stripes", make: stripes },
+};
+
+/** A noisy copy of `clean` (784 bytes, white digit on black). Level 0 leaves it as it is. */
+export function addNoise(clean, kind, level, seed) {
+  if (level === 0) return clean.slice();
+  const pixels = Float32Array.from(clean, (value) => value / 255);
+  const noisy = NOISES[kind].make(pixels, level, randomFrom(seed));
+  return Uint8Array.from(noisy, (value) => Math.round(255 * Math.min(1, Math.max(0, value))));
+}
+
+function gaussian(clean, level, random) {
+  return clean.map((value) => value + level * random.normal());
+}
+
+function saltAndPepper(clean, level, random) {
+  return clean.map((value) => {
+    const draw = random.uniform();
+    return draw < level / 4 ? 0 : draw >= 1 - level / 4 ? 1 : value;
+  });
+}
+
+function speckle(clean, level, random) {
+  return clean.map((value) => value * (1 + level * random.normal()));
+}
+
+function shot(clean, level, random) {
+  const photonsAtWhite = 1 / Math.max(level, 1e-3) ** 2;
+  return clean.map((value) => {
+    const [draw, normal] = [random.uniform(), random.normal()]; // both, always: each pixel keeps its own numbers
+    return poisson(value * photonsAtWhite, draw, normal) / photonsAtWhite;
+  });
+}
+
+function motionBlur(clean, level, random) {
+  const angle = Math.PI * random.uniform();
+  const length = BLUR_LENGTH_PX * level;
+  const steps = Math.max(2, Math.ceil(4 * length));
+  return clean.map((_, index) => {
+    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
+    let sum = 0;
+    for (let step = 0; step < steps; step += 1) {
+      const offset = length * ((step + 0.5) / steps - 0.5);
+      sum += between(clean, row + offset * Math.sin(angle), column + offset * Math.cos(angle));
+    }
+    return sum / steps;
+  });
+}
+
+function lowContrast(clean, level, random) {
+  return clean.map((value) => 0.5 + (value - 0.5) * (1 - CONTRAST_LOSS * level) + (level / 4) * random.normal());
+}
+
+function occlusion(clean, level, random) {
+  const side = Math.round(OCCLUSION_SIDE_PX * level);
+  const top = Math.floor(random.uniform() * (SIDE - side + 1));
+  const left = Math.floor(random.uniform() * (SIDE - side + 1));
+  return clean.map((value, index) => {
+    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
+    return row >= top && row < top + side && column >= left && column < left + side ? 0 : value;
+  });
+}
+
+function stripes(clean, level, random) {
+  const upright = random.uniform() < 0.5;
+  const offsets = Array.from({ length: SIDE }, () => level * random.normal());
+  return clean.map((value, index) => value + offsets[upright ? index % SIDE : Math.floor(index / SIDE)]);
+}
+
+/** The value of a picture between its pixels, bilinear; black outside. */
+function between(picture, row, column) {
+  const [top, left] = [Math.floor(row), Math.floor(column)];
+  const [down, right] = [row - top, column - left];
+  const at = (r, c) => (r >= 0 && r < SIDE && c >= 0 && c < SIDE ? picture[r * SIDE + c] : 0);
+  return (
+    (1 - down) * ((1 - right) * at(top, left) + right * at(top, left + 1)) +
+    down * ((1 - right) * at(top + 1, left) + right * at(top + 1, left + 1))
+  );
+}
+
+/** A Poisson count by walking up its distribution until `draw`; far from zero it is normal to within a count. */
+function poisson(mean, draw, normal) {
+  if (mean > 60) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal));
+  let [count, term] = [0, Math.exp(-mean)];
+  for (let reached = term; draw > reached && count < 200; reached += term) {
+    count += 1;
+    term *= mean / count;
+  }
+  return count;
+}
+
+/** Repeatable random numbers: mulberry32 under Box-Muller. */
+function randomFrom(seed) {
+  let state = Math.imul(seed + 1, 0x9e3779b9) >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  return { uniform, normal };
+}
