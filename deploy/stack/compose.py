@@ -1,0 +1,179 @@
+"""The chain as containers: docker-compose.yml on this machine's Docker engine."""
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.stack import chain
+from deploy.stack.engine import Engine, has_image, last_line, pull, run
+from deploy.stack.errors import ImageError, StackError
+from deploy.stack.ports import require_free
+from deploy.stack.settings import ROOT, Settings
+
+SERVICES = ("denoiser", "classifier", "gateway")
+PROFILES = "train,evaluate,load,observe"
+START_TIMEOUT_S = 120.0
+TFSERVING_IMAGE = "tensorflow/serving:2.19.1"
+PYTHON_IMAGE = "python:3.11-slim-bookworm"
+AIR_GAPPED_IMAGE = "cleardigits-base:bookworm"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What `make up MODE=docker` may be told beyond the settings."""
+
+    serving: str  # tensorflow (the stock image) or embedded (services/model_server)
+    classifiers: int = 1
+    observe: bool = False
+
+
+class ComposeStack:
+    """`up`, `down` and the rest, for containers."""
+
+    mode = "docker"
+
+    def __init__(self, settings: Settings, engine: Engine, variant: Variant) -> None:
+        self.variant = variant
+        self._settings = settings
+        project = settings.environ.get("COMPOSE_PROJECT_NAME") or "cleardigits"
+        files = ["docker-compose.yml", *(["docker-compose.embedded.yml"] if variant.serving == "embedded" else [])]
+        self._compose = [*engine.compose, "-p", project, *(word for name in files for word in ("-f", str(ROOT / name)))]
+        self._log = settings.var / "log/compose.log"
+        self._environ = {
+            "CLEARDIGITS_CPUS": str(engine.cpus),
+            "COMPOSE_HTTP_TIMEOUT": "180",
+            "REVISION": _revision(),
+            **settings.environ,
+            "COMPOSE_PROFILES": "observe" if variant.observe else "",
+        }
+
+    def is_up(self) -> bool:
+        """Whether the gateway's container runs."""
+        return bool(self._containers("gateway"))
+
+    def up(self) -> None:
+        """Fetch and build what is missing, start, wait for the chain; on failure leave nothing behind."""
+        was_up = self.is_up()
+        if not was_up:
+            require_free([(self._settings.host, self._settings.port, "CLEARDIGITS_GATEWAY_PORT")])
+        self._fetch()
+        try:
+            self._loud("build", "building the images (the first time takes a minute or two)")
+            self._loud("up", "starting the containers", "-d", "--scale", f"classifier={self.variant.classifiers}")
+            self._wait_ready()
+        except (StackError, KeyboardInterrupt):
+            if not was_up:
+                self.down()
+            raise
+
+    def down(self) -> None:
+        """Stop and remove containers and networks, those of every profile too."""
+        ended = self._quiet("down", "--remove-orphans", profiles=PROFILES)
+        if ended.returncode != 0:
+            raise StackError(f"docker compose down failed: {last_line(ended.stderr)}")
+
+    def status(self) -> list[tuple[str, str]]:
+        """Each container with its state and health."""
+        rows = []
+        for name in SERVICES:
+            found = [_inspect(container) for container in self._containers(name, all_states=True)]
+            rows.append((name, ", ".join(found) or "not running"))
+        return rows
+
+    def logs(self, services: list[str], *, follow: bool) -> int:
+        """Show the last lines of the services' logs; `follow` goes on until interrupted."""
+        return subprocess.call(
+            [*self._compose, "logs", "--tail", "50", *(["-f"] if follow else []), *services],
+            env=self._environ,
+            cwd=ROOT,
+        )
+
+    def restart(self, services: list[str]) -> None:
+        """Stop and start these services, and wait until the chain is ready again."""
+        restarted = self._quiet("restart", *services)
+        if restarted.returncode != 0:
+            raise StackError(f"docker compose restart failed: {last_line(restarted.stderr)}")
+        self._wait_ready()
+
+    def _fetch(self) -> None:
+        """The images that are not built here; the base image may also be one that `make base-image` made."""
+        if self.variant.serving == "tensorflow":
+            image = self._environ.get("CLEARDIGITS_TFSERVING_IMAGE") or TFSERVING_IMAGE
+            if reason := pull(image):
+                raise ImageError(
+                    f"{image} cannot be pulled ({reason}): make up MODE=docker SERVING=embedded does without it"
+                )
+        if "BASE_IMAGE" not in self._environ:
+            prefer_own = not has_image(PYTHON_IMAGE) and has_image(AIR_GAPPED_IMAGE)
+            self._environ["BASE_IMAGE"] = AIR_GAPPED_IMAGE if prefer_own else PYTHON_IMAGE
+        base = self._environ["BASE_IMAGE"]
+        if reason := pull(base):
+            raise ImageError(
+                f"{base} cannot be pulled ({reason}): sudo make base-image makes one from Debian's packages"
+            )
+
+    def _wait_ready(self) -> None:
+        began = time.monotonic()
+        if not chain.wait_until(
+            lambda: chain.answers(f"{self._settings.url}/readyz"), timeout_s=START_TIMEOUT_S, every_s=0.2
+        ):
+            unwell = "; ".join(f"{name} {state}" for name, state in self.status())
+            raise StackError(f"the chain was not ready after {START_TIMEOUT_S:.0f} s ({unwell}): make logs")
+        print(f"  gateway ready after {time.monotonic() - began:.1f} s", flush=True)
+
+    def _loud(self, verb: str, what: str, *arguments: str) -> None:
+        """A step that takes long: its output goes to a log, a sign of life to the terminal."""
+        print(f"  {what}", flush=True)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        noted_s = 0.0
+        with self._log.open("a+", encoding="utf-8", errors="replace") as log:
+            start = log.seek(0, 2)
+            step = subprocess.Popen(
+                [*self._compose, verb, *arguments],
+                env=self._environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            try:
+                while step.poll() is None:
+                    time.sleep(0.1)
+                    waited_s = time.monotonic() - began
+                    if waited_s - noted_s > 10:
+                        noted_s = waited_s
+                        print(f"  still {what.split(' (')[0]} ({waited_s:.0f} s; {self._log})", flush=True)
+            except KeyboardInterrupt:
+                step.terminate()
+                step.wait()
+                raise
+            if step.returncode != 0:
+                log.seek(start)
+                raise StackError(f"{what.split(' (')[0]} failed: {last_line(log.read())} (all of it: {self._log})")
+
+    def _containers(self, service: str, *, all_states: bool = False) -> list[str]:
+        found = self._quiet("ps", "-q", *(["-a"] if all_states else []), service)
+        ids = found.stdout.split() if found.returncode == 0 else []
+        return [id for id in ids if all_states or _inspect(id).startswith("running")]
+
+    def _quiet(self, verb: str, *arguments: str, profiles: str | None = None) -> subprocess.CompletedProcess[str]:
+        environ = {**self._environ, **({"COMPOSE_PROFILES": profiles} if profiles else {})}
+        return subprocess.run(
+            [*self._compose, verb, *arguments],
+            env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+
+
+def _inspect(container: str) -> str:
+    """`running, healthy` or the like."""
+    answer = run(["docker", "inspect", "--format", "{{json .State}}", container])
+    if answer.returncode != 0:
+        return "gone"
+    state = json.loads(answer.stdout)
+    health = state.get("Health", {}).get("Status")
+    return f"{state['Status']} ({health})" if health else state["Status"]
+
+
+def _revision() -> str:
+    if not Path(ROOT / ".git").exists():
+        return "unknown"
+    return run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]).stdout.strip() or "unknown"

@@ -1,0 +1,9 @@
+"""The one way an operation ends badly: a sentence for the person at the terminal."""
+
+
+class StackError(Exception):
+    """What is wrong and how to put it right, in one line; nothing half started is left behind."""
+
+
+class ImageError(StackError):
+    """An image is neither here nor within reach."""

@@ -1,0 +1,219 @@
+"""The chain as local processes under supervisord: no Docker engine, no root, nothing outside this folder."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.stack import chain, supervisor
+from deploy.stack.errors import StackError
+from deploy.stack.ports import require_free
+from deploy.stack.settings import ROOT, Settings
+
+SERVICES = ("denoiser", "classifier", "gateway")
+START_TIMEOUT_S = 60.0
+CONFIG = ROOT / "deploy/local/supervisord.conf"
+
+
+class LocalStack:
+    """`up`, `down` and the rest, for processes of this machine."""
+
+    mode = "local"
+
+    def __init__(self, settings: Settings, venv: Path = ROOT / ".venvs/serve") -> None:
+        self._settings = settings
+        self._venv = venv
+        self._logs = settings.var / "log"
+        self._socket = _socket_path(settings.var)
+        self._pid_file = settings.var / "supervisor.pid"
+        self._ready_urls = {
+            "denoiser": f"http://127.0.0.1:{settings.denoiser_rest_port}/v1/models/denoiser/metadata",
+            "classifier": f"http://127.0.0.1:{settings.classifier_rest_port}/v1/models/classifier/metadata",
+            "gateway": f"{settings.url}/readyz",
+        }
+
+    def is_up(self) -> bool:
+        """Whether a supervisord of this folder runs."""
+        return bool(supervisor.processes(self._socket))
+
+    def up(self) -> None:
+        """Start what does not run and wait until every process is ready; on failure leave nothing behind."""
+        if self.is_up():
+            self._start_stopped()
+        else:
+            self._install()
+            self._end_leftovers()
+            require_free(self._listeners())
+            self._start()
+        try:
+            self._wait_ready()
+        except (StackError, KeyboardInterrupt):
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """End every process: supervisord asks each to finish, and ends those that do not."""
+        pid = self._supervisor_pid()
+        if self.is_up():
+            supervisor.connect(self._socket).shutdown()
+            chain.wait_until(lambda: not _runs(pid), timeout_s=60)
+        self._end_leftovers()
+        self._socket.unlink(missing_ok=True)
+
+    def status(self) -> list[tuple[str, str]]:
+        """Each service with a few words on how it does."""
+        found = {process.name: process for process in supervisor.processes(self._socket)}
+        return [(name, _describe(found.get(name))) for name in SERVICES]
+
+    def logs(self, services: list[str], *, follow: bool) -> int:
+        """Show the last lines of the services' logs; `follow` goes on until interrupted."""
+        files = [str(path) for name in services if (path := self._logs / f"{name}.log").exists()]
+        if not files:
+            raise StackError("there are no logs yet: make up")
+        return subprocess.call(["tail", "-n", "50", *(["-F"] if follow else []), *files])
+
+    def restart(self, services: list[str]) -> None:
+        """Stop and start these services, and wait until they are ready again."""
+        rpc = supervisor.connect(self._socket)
+        for name in services:
+            with contextlib.suppress(xmlrpc.client.Fault):  # it was not running: it will be in the end
+                rpc.stopProcess(name)
+            rpc.startProcess(name, False)
+        self._wait_ready()
+
+    def _install(self) -> None:
+        """The virtual environment with what serving needs, made once."""
+        if subprocess.call(["make", "--no-print-directory", f".venvs/{self._venv.name}"], cwd=ROOT) != 0:
+            raise StackError(
+                "the virtual environment could not be made (reason above): "
+                "it needs a package index within reach, and python3-venv on Debian"
+            )
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for name in SERVICES:  # of the last run: a failure below must not quote an old line
+            log = self._logs / f"{name}.log"
+            if log.exists():
+                log.replace(log.with_suffix(".log.last"))
+        defaults = {
+            "CLEARDIGITS_GATEWAY_DENOISER_TARGET": f"127.0.0.1:{settings.denoiser_port}",
+            "CLEARDIGITS_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{settings.classifier_port}",
+        }
+        environ = {
+            **defaults,
+            **settings.environ,
+            "PYTHONUNBUFFERED": "1",
+            "STACK_ROOT": str(ROOT),
+            "STACK_VAR": str(settings.var),
+            "STACK_LOGS": str(self._logs),
+            "STACK_SOCKET": str(self._socket),
+            "STACK_PYTHON": str(self._venv / "bin/python"),
+            "STACK_MODELS": str(settings.models),
+            "STACK_DENOISER_PORT": str(settings.denoiser_port),
+            "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
+            "STACK_CLASSIFIER_PORT": str(settings.classifier_port),
+            "STACK_CLASSIFIER_REST_PORT": str(settings.classifier_rest_port),
+        }
+        started = subprocess.run(
+            [self._venv / "bin/supervisord", "-c", CONFIG],
+            env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        if started.returncode != 0:
+            raise StackError(f"supervisord did not start: {_last_line(started.stderr + started.stdout)}")
+
+    def _start_stopped(self) -> None:
+        rpc = supervisor.connect(self._socket)
+        for process in supervisor.processes(self._socket):
+            if process.state in ("STOPPED", "EXITED", "FATAL"):
+                rpc.startProcess(process.name, False)
+
+    def _wait_ready(self) -> None:
+        """Say what became ready when; StackError with the service's own last words when one cannot start."""
+        began = time.monotonic()
+        waiting = dict(self._ready_urls)
+        noted_s = 0.0
+        while waiting:
+            for name in [name for name, url in waiting.items() if chain.answers(url)]:
+                del waiting[name]
+                print(f"  {name:<11} ready after {time.monotonic() - began:.1f} s", flush=True)
+            waited_s = time.monotonic() - began
+            if waited_s - noted_s > 5:
+                noted_s = waited_s
+                print(f"  waiting for {', '.join(waiting)} ({waited_s:.0f} s)", flush=True)
+            for process in supervisor.processes(self._socket):
+                ended = process.state in ("BACKOFF", "EXITED", "FATAL")
+                if process.name in waiting and (ended or waited_s > START_TIMEOUT_S):
+                    log = self._logs / f"{process.name}.log"
+                    said = _last_line(log.read_text(errors="replace")) if log.exists() else ""
+                    raise StackError(f"{process.name} does not start: {said or process.state} (all of it: {log})")
+            time.sleep(0.02)
+
+    def _listeners(self) -> Iterator[tuple[str, int, str]]:
+        settings = self._settings
+        yield settings.host, settings.port, "CLEARDIGITS_GATEWAY_PORT"
+        yield "127.0.0.1", settings.denoiser_port, "CLEARDIGITS_DENOISER_PORT"
+        yield "127.0.0.1", settings.denoiser_rest_port, "CLEARDIGITS_DENOISER_REST_PORT"
+        yield "127.0.0.1", settings.classifier_port, "CLEARDIGITS_CLASSIFIER_PORT"
+        yield "127.0.0.1", settings.classifier_rest_port, "CLEARDIGITS_CLASSIFIER_REST_PORT"
+
+    def _supervisor_pid(self) -> int:
+        try:
+            return int(self._pid_file.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _end_leftovers(self) -> None:
+        """End processes whose supervisord was killed. Linux: supervisord marks its children's environment."""
+        mark = f"SUPERVISOR_SERVER_URL=unix://{self._socket}\0".encode()
+        orphans = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in environ.read_bytes():
+                    orphans.append(int(environ.parent.name))
+            except OSError:  # gone meanwhile, or another user's
+                continue
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+        chain.wait_until(lambda: not any(_runs(pid) for pid in orphans), timeout_s=5)
+
+
+def _socket_path(var: Path) -> Path:
+    """In the stack's folder, or in the system's temporary one where that would be too long for a socket's name."""
+    path = var / "supervisor.sock"
+    if len(str(path)) < 90:
+        return path
+    digest = hashlib.sha256(str(var).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"cleardigits-{digest}.sock"
+
+
+def _runs(pid: int) -> bool:
+    """Whether this process exists and is more than an entry waiting to be collected."""
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (sys.platform == "linux" and stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def _describe(process: supervisor.Process | None) -> str:
+    if process is None:
+        return "not running"
+    if not process.pid:
+        return process.state.lower()
+    return f"{process.state.lower()}, process {process.pid}, for {process.uptime_s} s"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,77 @@
+"""What `make up` can be told: the environment, then .env, then defaults."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from deploy.stack.errors import StackError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One stack: where it listens, what it serves, where it keeps its logs."""
+
+    environ: Mapping[str, str]  # the whole environment for its processes, .env included
+    host: str
+    port: int
+    denoiser_port: int
+    denoiser_rest_port: int
+    classifier_port: int
+    classifier_rest_port: int
+    models: Path
+    var: Path
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ROOT / ".env") -> Self:
+        """Read both; what is in the environment wins over the file, as with Compose."""
+        merged = {**(parse_env(env_file.read_text("utf-8"), env_file.name) if env_file.exists() else {}), **environ}
+
+        def port(name: str, default: int) -> int:
+            text = merged.get(name) or str(default)
+            if not text.isdecimal() or not 0 < int(text) < 65536:
+                raise StackError(f"{name}={text} is not a port: a number from 1 to 65535")
+            return int(text)
+
+        def folder(name: str, default: str) -> Path:
+            return ROOT / Path(merged.get(name) or default).expanduser()
+
+        return cls(
+            environ=merged,
+            host=merged.get("CLEARDIGITS_GATEWAY_HOST") or "127.0.0.1",
+            port=port("CLEARDIGITS_GATEWAY_PORT", 8080),
+            denoiser_port=port("CLEARDIGITS_DENOISER_PORT", 8500),
+            denoiser_rest_port=port("CLEARDIGITS_DENOISER_REST_PORT", 8501),
+            classifier_port=port("CLEARDIGITS_CLASSIFIER_PORT", 8510),
+            classifier_rest_port=port("CLEARDIGITS_CLASSIFIER_REST_PORT", 8511),
+            models=folder("CLEARDIGITS_MODELS", "models"),
+            var=folder("CLEARDIGITS_VAR", "var"),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds the gateway."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"http://{host}:{self.port}"
+
+
+def parse_env(text: str, name: str) -> dict[str, str]:
+    """`KEY=value` lines; comments, blank lines and quotes around a value are allowed."""
+    values = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise StackError(f"{name}, line {number}: expected KEY=value, found {line!r}")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        else:
+            value = value.partition(" #")[0].rstrip()
+        values[key.strip()] = value
+    return values

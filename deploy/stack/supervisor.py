@@ -1,0 +1,55 @@
+"""A running supervisord, spoken to over its UNIX socket."""
+
+import http.client
+import socket
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One supervised process as supervisord sees it."""
+
+    name: str
+    state: str  # RUNNING, STARTING, BACKOFF, FATAL, STOPPED, ...
+    pid: int  # 0 when it does not run
+    uptime_s: int
+
+
+def connect(path: Path) -> Any:
+    """supervisord's XML-RPC interface; calls raise OSError when nobody listens, xmlrpc.client.Fault when refused."""
+    return xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path)).supervisor
+
+
+def processes(path: Path) -> list[Process]:
+    """All of them, or an empty list when no supervisord answers."""
+    try:
+        infos = connect(path).getAllProcessInfo()
+    except OSError:
+        return []
+    return [
+        Process(info["name"], info["statename"], info["pid"], max(0, info["now"] - info["start"]) if info["pid"] else 0)
+        for info in infos
+    ]
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: str) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("supervisor", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
