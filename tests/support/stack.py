@@ -1,0 +1,141 @@
+"""The whole local stack as child processes on free ports: two model servers and the gateway."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "models"
+START_S = 30.0
+STOP_S = 15.0
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Child:
+    """One service: started, stopped, killed, frozen and thawed at will; what it prints is kept."""
+
+    name: str
+    arguments: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+    _output: BinaryIO = field(default_factory=tempfile.TemporaryFile)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *self.arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+        """Send the signal and wait for the end; the exit status."""
+        if self._process is None:
+            return None
+        if self.running():
+            self._process.send_signal(signal.SIGCONT)  # a frozen process does not read its signals
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"{self.name} did not end within {STOP_S} s:\n{self.output()}") from None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def output(self) -> str:
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")
+
+
+@dataclass
+class Stack:
+    """What a test talks to: `url`, and the three services by name."""
+
+    url: str
+    denoiser: Child
+    classifier: Child
+    gateway: Child
+
+    @property
+    def children(self) -> tuple[Child, Child, Child]:
+        return self.denoiser, self.classifier, self.gateway
+
+    def wait_ready(self, within_s: float = START_S) -> None:
+        """Until /readyz answers 200; an AssertionError with everybody's output when somebody died or time is up."""
+        ends = time.monotonic() + within_s
+        while time.monotonic() < ends:
+            dead = [child for child in self.children if not child.running()]
+            if dead:
+                raise AssertionError("\n".join(f"{child.name} died:\n{child.output()}" for child in dead))
+            try:
+                if requests.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                    return
+            except requests.RequestException:
+                pass  # not listening yet
+            time.sleep(0.05)
+        outputs = "\n".join(f"--- {child.name}\n{child.output()}" for child in self.children)
+        raise AssertionError(f"{self.url} is not ready after {within_s} s\n{outputs}")
+
+
+@contextmanager
+def running_stack(models: Path = MODELS, gateway: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """A ready stack; `gateway` holds settings without their prefix, such as {"REQUEST_TIMEOUT_MS": "500"}."""
+    ports = {name: free_port() for name in ("denoiser", "classifier", "gateway")}
+    servers = [_model_server(name, ports[name], models) for name in ("denoiser", "classifier")]
+    settings = {
+        "PORT": str(ports["gateway"]),
+        "DENOISER_TARGET": f"127.0.0.1:{ports['denoiser']}",
+        "CLASSIFIER_TARGET": f"127.0.0.1:{ports['classifier']}",
+        **(gateway or {}),
+    }
+    environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
+    door = Child("gateway", ["services.gateway"], environment)
+    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", *servers, door)
+    with ExitStack() as ends:
+        for child in stack.children:
+            child.start()
+            ends.callback(child.stop)
+        stack.wait_ready()
+        yield stack
+
+
+def _model_server(name: str, port: int, models: Path) -> Child:
+    flags = {"port": port, "host": "127.0.0.1", "model_name": name, "model_base_path": models / name}
+    return Child(name, ["services.model_server", *(f"--{flag}={value}" for flag, value in flags.items())])
