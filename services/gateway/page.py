@@ -15,13 +15,13 @@ _STATIC = Path(__file__).parent / "static"
 _YEAR_S = 365 * 24 * 3600
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
-# Pictures come from the API as data: URLs and from files as blob: URLs. Nothing else comes from elsewhere or inline.
+# Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data: blob:",
+        "img-src 'self' data:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

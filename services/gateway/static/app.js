@@ -1,6 +1,6 @@
 // The page, wired together: a drawing becomes 28x28 pixels, gets noise, and is read with and without the denoiser.
 
-import { ChainError, recognize, recognizeUrl } from "./chain.js";
+import { apiKey, ChainError, recognize, recognizeUrl } from "./chain.js";
 import { curlCommand } from "./curl.js";
 import { latestOnly } from "./latest.js";
 import { addNoise, NOISES } from "./noise.js";
@@ -23,8 +23,8 @@ const state = { source: 0, kind: "gaussian", level: 0.5, seed: 1, clean: null, c
 
 const results = createResults();
 const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
-const status = watchStatus({ onBack: () => refresh() });
 const refresh = latestOnly(round);
+const status = watchStatus({ retry });
 
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
 async function round(isLate) {
@@ -55,23 +55,28 @@ async function round(isLate) {
 
 /** What the gateway makes of the picture: cropped, scaled and centred like MNIST. */
 async function centred() {
-  const blob = await pad.toBlob();
-  const answer = await recognize(blob, blob.type || RAW, { preprocess: "auto", denoise: "never", include: "input" });
+  const form = new FormData(); // in a form the gateway looks at the file itself, whatever its name or type claims
+  form.append("picture", await pad.toBlob());
+  const answer = await recognize(form, null, { preprocess: "auto", denoise: "never", include: "input" });
   return bytesOf(answer.results[0].input);
 }
 
 function explain(error) {
   if (!(error instanceof ChainError)) throw error;
-  notice(error.again ? `${error.message} Trying again…` : error.message);
-  if (error.again) {
-    status.failed(error.message);
-    refresh(error.afterMs);
-  }
+  notice(error.again ? `${error.message} Trying again…` : error.message, error);
+  if (error.again) status.failed(error);
 }
 
-function notice(sentence) {
+function retry() {
+  if (pad.isEmpty()) return false;
+  refresh();
+  return true;
+}
+
+function notice(sentence, { needsKey = false } = {}) {
   element("notice").hidden = !sentence;
-  element("notice").textContent = sentence ?? "";
+  element("notice-text").textContent = sentence ?? "";
+  element("key-form").hidden = !needsKey;
 }
 
 /** There is something new to read. Unless it is the same digit growing, the old answer goes at once. */
@@ -105,7 +110,7 @@ function makeNoisy() {
   state.noisy = addNoise(state.clean, state.kind, state.level, state.seed);
   paint(element("noisy"), state.noisy);
   const url = recognizeUrl({ preprocess: "none", denoise: "always", include: "probabilities" });
-  element("curl").textContent = curlCommand(url, element("noisy").toDataURL());
+  element("curl").textContent = curlCommand(url, element("noisy").toDataURL(), { withKey: Boolean(apiKey.get()) });
   showControls();
 }
 
@@ -204,6 +209,12 @@ function listen() {
   element("again").addEventListener("click", () => {
     state.seed += 1;
     noiseChanged();
+  });
+  element("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    apiKey.set(element("key").value);
+    notice(null);
+    refresh();
   });
   element("sweep").addEventListener("click", sweep);
   element("copy").addEventListener("click", copyCurl);

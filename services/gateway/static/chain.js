@@ -1,20 +1,31 @@
 // Talks to the gateway: a picture or raw pixels in, readings out; every failure becomes a sentence a visitor understands.
 
 const TIMEOUT_MS = 10_000;
+const KEY = "cleardigits-api-key"; // kept for this tab only
 
-/** What went wrong, as a sentence; `again` says whether trying later may help, `afterMs` when. */
+/**
+ * What went wrong, as a sentence. `again`: trying later may help, after `afterMs`; `busy`: nothing is broken;
+ * `needsKey`: an API key would help.
+ */
 export class ChainError extends Error {
-  constructor(sentence, { again = false, afterMs = 2000 } = {}) {
+  constructor(sentence, { again = false, busy = false, needsKey = false, afterMs = 1500 } = {}) {
     super(sentence);
-    this.again = again;
-    this.afterMs = afterMs;
+    Object.assign(this, { again, busy, needsKey, afterMs });
   }
 }
 
-/** The answer of POST /v1/recognize, with `roundTripMs` as this browser saw it. */
+/** The visitor's API key, for gateways that ask for one. */
+export const apiKey = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (key) => sessionStorage.setItem(KEY, key),
+};
+
+/** The answer of POST /v1/recognize to a body (of `type`, unless it is a form that knows its own), with `roundTripMs` as this browser saw it. */
 export async function recognize(body, type, options) {
   const started = performance.now();
-  const response = await call(recognizeUrl(options), { method: "POST", body, headers: { "Content-Type": type } });
+  const headers = type ? { "Content-Type": type } : {};
+  if (apiKey.get()) headers["X-API-Key"] = apiKey.get();
+  const response = await call(recognizeUrl(options), { method: "POST", body, headers });
   const answer = await response.json();
   return { ...answer, roundTripMs: performance.now() - started };
 }
@@ -46,7 +57,7 @@ async function refusal(response) {
   const problem = await response.json().catch(() => ({})); // a proxy in between may answer in HTML
   const slug = String(problem.type ?? "").split("/").pop();
   const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";
-  const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 2);
+  const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 1.5);
   const later = { again: true, afterMs };
   switch (slug) {
     case "unsupported-media-type":
@@ -55,11 +66,11 @@ async function refusal(response) {
     case "payload-too-large":
       return new ChainError(`This picture is too large${detail}.`);
     case "unauthorized":
-      return new ChainError("This gateway asks for an API key, which this page does not have.");
+      return new ChainError("This gateway asks for an API key.", { needsKey: true });
     case "overloaded":
-      return new ChainError("The service is busy.", later);
+      return new ChainError("The service is busy.", { ...later, busy: true });
     case "rate-limited":
-      return new ChainError("That was more requests than this gateway takes from one visitor.", later);
+      return new ChainError("These were more requests than one visitor may send.", { ...later, busy: true });
     case "deadline-exceeded":
     case "model-timeout":
       return new ChainError(`The models took too long to answer${detail}.`, later);

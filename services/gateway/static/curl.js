@@ -1,7 +1,9 @@
 // The current request as a shell command that gives the same answer.
 
 /** `png` is the picture as a data URL; it travels inside the JSON body, so the command needs no file. */
-export function curlCommand(url, png) {
+export function curlCommand(url, png, { withKey = false } = {}) {
   const images = JSON.stringify({ images: [png.slice(png.indexOf(",") + 1)] });
-  return [`curl -sS '${url}' \\`, `  -H 'Content-Type: application/json' \\`, `  -d '${images}'`].join("\n");
+  const lines = [`curl -sS '${url}'`, `  -H 'Content-Type: application/json'`, `  -d '${images}'`];
+  if (withKey) lines.splice(1, 0, `  -H "X-API-Key: $API_KEY"`);
+  return lines.join(" \\\n");
 }

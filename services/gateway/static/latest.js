@@ -32,7 +32,7 @@ export function latestOnly(work) {
     }
   }
 
-  return (delayMs = pauseMs) => {
-    timer ??= setTimeout(run, delayMs);
+  return () => {
+    timer ??= setTimeout(run, pauseMs);
   };
 }

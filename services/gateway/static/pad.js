@@ -3,6 +3,8 @@
 const UNITS = 100; // strokes live on a square of 100 by 100
 const PEN = 8.5;
 const SENT_SIDE_PX = 280;
+const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there
+const READ_BY_THE_GATEWAY = new Set(["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff"]);
 
 /** `onChange()` is called after every change a visitor makes by drawing. */
 export function createPad(canvas, onChange) {
@@ -60,14 +62,19 @@ export function createPad(canvas, onChange) {
       [picture, strokes, drawing] = [{ blob, bitmap }, [], null];
       show();
     },
-    /** What to send: the file untouched, or the drawing as a PNG. */
+    /** What to send: the file untouched where the gateway can read it, otherwise what is shown, as a PNG. */
     toBlob: async () => {
-      if (picture) return picture.blob;
+      if (picture && isReadable(picture)) return picture.blob;
       const sheet = new OffscreenCanvas(SENT_SIDE_PX, SENT_SIDE_PX);
-      render(sheet, strokes, null);
+      render(sheet, strokes, picture?.bitmap);
       return sheet.convertToBlob({ type: "image/png" });
     },
   };
+}
+
+function isReadable({ blob, bitmap }) {
+  if (!bitmap) return true; // the browser cannot, so the gateway has the last word
+  return READ_BY_THE_GATEWAY.has(blob.type) && bitmap.width * bitmap.height <= MOST_PIXELS;
 }
 
 /** The strokes as an SVG path, for small pictures of them. */

@@ -25,7 +25,8 @@ export function createResults() {
 
   async function show(cleaned, plain) {
     const [withDenoiser, without] = [cleaned.results[0], plain.results[0]];
-    paint(element("denoised"), await bytesOf(withDenoiser.denoised));
+    if (withDenoiser.denoised) paint(element("denoised"), await bytesOf(withDenoiser.denoised));
+    else blank(element("denoised")); // degraded: the denoiser is down and the gateway reads on without it
     element("reading").dataset.state = withDenoiser.digit === without.digit ? "agree" : "differ";
     verdict("with", withDenoiser);
     verdict("without", without);

@@ -4,61 +4,73 @@ import { ChainError, readiness } from "./chain.js";
 
 const ASK_WHEN_READY_MS = 10_000;
 const ASK_WHEN_DOWN_MS = 1_500;
+const TITLES = { asking: "Asking the models…", ready: "Ready", busy: "Not at its best", down: "Not ready" };
 
-/** Keeps the line in the header true; `onBack()` is called when the stack comes back. */
-export function watchStatus({ onBack }) {
+/**
+ * Keeps the line in the header true. Once a request has failed, only an answer proves that all is well again: when the
+ * stack says it is ready, `retry()` sends the request anew and returns whether there was one to send.
+ */
+export function watchStatus({ retry }) {
   const box = document.getElementById("status");
   const text = document.getElementById("status-text");
   const detail = document.getElementById("status-detail");
-  let ready = true;
+  let failed = false;
   let timer;
+
+  function show(state, sentence) {
+    box.dataset.state = state;
+    text.textContent = TITLES[state];
+    if (sentence !== undefined) detail.textContent = sentence;
+  }
 
   async function ask() {
     clearTimeout(timer);
+    let pauseMs = ASK_WHEN_READY_MS;
     if (!document.hidden) {
       try {
         await readiness();
-        up();
+        if (failed && retry()) {
+          pauseMs = ASK_WHEN_DOWN_MS;
+        } else if (failed || box.dataset.state === "asking") {
+          failed = false;
+          show("ready", "");
+        }
       } catch (error) {
         if (!(error instanceof ChainError)) throw error;
-        down(error.message);
+        fail(error);
+        pauseMs = ASK_WHEN_DOWN_MS;
       }
     }
+    askAfter(pauseMs);
+  }
+
+  function askAfter(pauseMs) {
     clearTimeout(timer);
-    timer = setTimeout(ask, ready ? ASK_WHEN_READY_MS : ASK_WHEN_DOWN_MS);
+    timer = setTimeout(ask, pauseMs);
   }
 
-  function up() {
-    const wasDown = !ready;
-    ready = true;
-    box.dataset.state = "ready";
-    text.textContent = "Ready";
-    if (wasDown) onBack();
-  }
-
-  function down(sentence) {
-    ready = false;
-    box.dataset.state = "down";
-    text.textContent = "Not ready";
-    detail.textContent = `${sentence} Trying again…`;
+  function fail(error) {
+    failed = true;
+    show(error.busy ? "busy" : "down", `${error.message} Trying again…`);
   }
 
   document.addEventListener("visibilitychange", ask);
   ask();
   return {
     /** An answer just came, from these models. */
-    answered: ({ models }) => {
-      up();
-      detail.textContent = [models.denoiser, models.classifier]
-        .filter(Boolean)
-        .map(({ name, version }) => `${name} v${version}`)
-        .join(", ");
+    answered: ({ degraded, models: { denoiser, classifier } }) => {
+      failed = false;
+      if (degraded) {
+        show("busy", "The denoiser is down: pictures are read as they are.");
+        return;
+      }
+      const versions = [denoiser, classifier].filter(Boolean).map(({ name, version }) => `${name} v${version}`);
+      show("ready", versions.join(", "));
     },
-    /** A request just failed in a way that says the stack is down. */
-    failed: (sentence) => {
-      down(sentence);
-      clearTimeout(timer);
-      timer = setTimeout(ask, ASK_WHEN_DOWN_MS);
+    /** A request just failed, but may succeed later. */
+    failed: (error) => {
+      fail(error);
+      askAfter(error.afterMs);
     },
   };
 }
