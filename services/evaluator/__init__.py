@@ -1,0 +1,1 @@
+"""A client of the running gateway: accuracy and latency on noisy digits, load, and what chaining costs."""

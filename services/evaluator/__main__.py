@@ -1,0 +1,176 @@
+"""Measure the running chain: python -m services.evaluator [--quick] [--require 'gaussian@0.5>=0.98'] ...
+
+Exit status: 0 all well; 1 a requirement was missed or answers over HTTP differ from in-process ones; 2 a wrong setting,
+data set or folder; 3 the gateway failed, with what was measured until then kept and marked partial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from services.core.errors import ConfigError
+from services.core.noise import NOISES
+from services.evaluator import compare, dataset, gallery, markdown, report, results
+from services.evaluator.client import GatewayClient
+from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.errors import EvaluatorError, GatewayError, ReportError
+from services.evaluator.evaluation import Findings, Plan, evaluate
+from services.evaluator.progress import Progress
+from services.evaluator.require import Requirement, requirement
+
+MISSED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an evaluation; the summary goes to stdout, progress to stderr, files into the report folder."""
+    try:
+        config = EvaluatorConfig.from_env()
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    arguments = _parser(config).parse_args(argv)
+    try:
+        return _run(
+            arguments, config, " ".join(["python -m services.evaluator", *(sys.argv[1:] if argv is None else argv)])
+        )
+    except EvaluatorError as exc:
+        print(exc, file=sys.stderr)
+        return exc.exit_status
+
+
+def _run(arguments: argparse.Namespace, config: EvaluatorConfig, command: str) -> int:
+    report.write(arguments.report, {})  # an unwritable folder is found out now, not after a quarter of an hour
+    old = _read_old(arguments.compare) if arguments.compare else None
+    data = dataset.load(arguments.dataset or mnist_path())
+    client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
+    findings = evaluate(_plan(arguments, config), data, client, arguments.models, command=command, progress=Progress())
+    found = findings.results
+    changes = compare.compare(old[0], found, old[1], findings.right) if old else []
+    page = report.html(found, findings.pictures, changes=changes, requirements=arguments.require)
+    report.write(arguments.report, {**_files(findings), "report.html": page})
+    _print_summary(found, changes, arguments.require, arguments.report)
+    if arguments.update_readme:
+        for path in markdown.update_documents(found):
+            print(f"updated {path}")
+    if not found.complete:
+        return GatewayError.exit_status
+    all_met = all(each.met(found) for each in arguments.require)
+    return 0 if all_met and found.equality and found.equality.equal else MISSED
+
+
+def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.evaluator",
+        description="Accuracy and latency of the running chain on noisy digits.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--url", default=config.url, help="the gateway")
+    parser.add_argument(
+        "--dataset", type=Path, help="npz file, or folder of pictures in folders 0 to 9; MNIST if not given"
+    )
+    parser.add_argument("--quick", action="store_true", help="every noise at 0 and 0.5 on 1000 images: under a minute")
+    parser.add_argument(
+        "--noise", nargs="+", choices=list(NOISES), default=list(NOISES), metavar="KIND", help="noise kinds"
+    )
+    parser.add_argument(
+        "--levels", nargs="+", type=_level, metavar="LEVEL", help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1)"
+    )
+    parser.add_argument("--images", type=_count, help="how many images (10000, or all there are)")
+    parser.add_argument("--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000)")
+    parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
+    parser.add_argument(
+        "--models", type=Path, default=Path(config.models), help="folder the servers read, to compare with"
+    )
+    parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
+    parser.add_argument("--compare", type=Path, metavar="JSON", help="an earlier evaluation.json: what changed?")
+    parser.add_argument(
+        "--require", type=requirement, action="append", default=[], metavar="BOUND",
+        help="such as gaussian@0.5>=0.98, clean/never>=0.99 or p99_ms<=20; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--update-readme", action="store_true", help="refresh docs/results and the tables that quote it"
+    )
+    return parser
+
+
+def _plan(arguments: argparse.Namespace, config: EvaluatorConfig) -> Plan:
+    plan = Plan(noises=arguments.noise, seed=arguments.seed, batch=config.batch, in_flight=config.in_flight)
+    plan = plan.quick() if arguments.quick else plan
+    given = {
+        "levels": sorted(set(arguments.levels)) if arguments.levels else None,
+        "images": arguments.images,
+        "latency_requests": arguments.latency_requests,
+    }
+    return replace(plan, **{name: value for name, value in given.items() if value is not None})
+
+
+def _files(findings: Findings) -> dict[str, str | bytes]:
+    right = io.BytesIO()
+    np.savez_compressed(right, **{name: np.packbits(each) for name, each in findings.right.items()})
+    return {
+        "evaluation.json": findings.results.to_json(),
+        "gallery.json": gallery.to_json(findings.pictures),
+        "outcomes.npz": right.getvalue(),
+        "tables.md": "\n\n".join(markdown.blocks(findings.results).values()) + "\n",
+    }
+
+
+def _read_old(path: Path) -> tuple[results.Results, compare.RightAnswers]:
+    """Earlier numbers and, if they were kept beside them, which images were read rightly."""
+    old = results.read(path)
+    outcomes = path.with_name("outcomes.npz")
+    if not outcomes.is_file():
+        return old, {}
+    count = old.dataset["images"]
+    try:
+        with np.load(outcomes, allow_pickle=False) as file:
+            return old, {name: np.unpackbits(file[name], count=count).astype(bool) for name in file}
+    except (OSError, ValueError) as exc:
+        raise ReportError(f"cannot read {outcomes}: {exc}") from exc
+
+
+def _print_summary(
+    found: results.Results, changes: Sequence[compare.Change], required: Sequence[Requirement], folder: Path
+) -> None:
+    tables = markdown.blocks(found)
+    print(f"{tables['accuracy']}\n\n{tables['latency']}\n\n{tables['conditions']}\n")
+    for change in changes:
+        if change.significant:
+            print(f"{change.new.name}: {change.points:+.2f} points (p = {change.p_value:.4f})")
+    if changes:
+        print(f"{sum(c.significant for c in changes)} of {len(changes)} cells changed by more than luck")
+    for each in required:
+        measured = each.measured(found)
+        verdict = "met" if each.met(found) else "MISSED"
+        print(f"{each.text}: {verdict}, {'not measured' if measured is None else f'{measured:.4f}'}")
+    if found.equality and not found.equality.equal:
+        print(f"DIFFERENT: answers over HTTP are not those of the models in-process ({found.equality})")
+    if not found.complete:
+        print(f"PARTIAL: {found.stopped_because}")
+    print(f"report: {os.path.relpath(folder / 'report.html')}")
+
+
+def _level(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} images are too few")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The gateway as its users reach it: HTTP with `requests`, keep-alive, patience when it says 429 or 503."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from services.core.noise import Images
+from services.evaluator.errors import GatewayError
+
+Denoise = Literal["never", "always", "auto"]
+
+NPY = "application/x-npy"
+BUSY = (429, 503)
+ATTEMPTS = 6  # with pauses of 0.5, 1, 2, 4, 8 s: a restart of the gateway does not end a run
+LONGEST_PAUSE_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its answer, with what they cost as the client saw it."""
+
+    status: int
+    body: bytes
+    elapsed_ms: float
+    request_bytes: int
+    response_bytes: int
+
+
+class GatewayClient:
+    """Calls one gateway. May be shared by threads: each keeps its own connections."""
+
+    def __init__(self, url: str, *, timeout_s: float = 30.0, api_key: str = "", patient: bool = True) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._api_key = api_key
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._patient = patient
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self.retries = 0  # requests that had to be sent again
+
+    def impatient(self) -> GatewayClient:
+        """The same client, for measuring: it takes every answer as it comes and sends nothing twice."""
+        return GatewayClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key, patient=False)
+
+    def require_ready(self) -> None:
+        """Raise GatewayError, with what to do, unless the whole chain says it is ready."""
+        try:
+            response = requests.get(f"{self.url}/readyz", timeout=self._timeout_s, headers=self._headers)
+        except requests.RequestException as exc:
+            raise GatewayError(
+                f"no gateway at {self.url} ({type(exc).__name__}). Start the stack with `make up`, "
+                "or name another one with --url or CLEARDIGITS_EVALUATOR_URL"
+            ) from exc
+        if response.status_code != 200:
+            raise GatewayError(
+                f"the gateway at {self.url} is not ready: answer {response.status_code}, {response.text[:300]}"
+            )
+
+    def probabilities(self, images: Images, denoise: Denoise) -> NDArray[np.float32]:
+        """The chain's ten probabilities for each image, exactly as float32: nothing is rounded on the way."""
+        exchange = self.send(as_npy(images), NPY, accept=NPY, denoise=denoise, preprocess="none")
+        try:
+            scores = np.load(io.BytesIO(exchange.body), allow_pickle=False)
+        except (ValueError, EOFError) as exc:
+            raise GatewayError(f"the answer is no npy array: {exc}") from exc
+        if scores.shape != (len(images), 10):
+            raise GatewayError(f"{len(images)} images got probabilities of shape {scores.shape}")
+        return scores
+
+    def recognize(self, images: Images, denoise: Denoise, include: str = "") -> dict[str, Any]:
+        """The full JSON answer for float images."""
+        options = {"include": include} if include else {}
+        exchange = self.send(as_npy(images), NPY, denoise=denoise, preprocess="none", **options)
+        return read_json(exchange, count=len(images))
+
+    def send(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
+        """One POST /v1/recognize; anything but 200 raises GatewayError (after retries, for a patient client)."""
+        exchange = self.exchange(body, content_type, accept=accept, **query)
+        if exchange.status != 200:
+            raise GatewayError(f"{self.url}/v1/recognize answered {exchange.status}: {exchange.body[:300].decode()}")
+        return exchange
+
+    def exchange(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
+        """One POST /v1/recognize, whatever comes back; raises GatewayError only when nothing does."""
+        session = self._session()
+        budget_ms = str(round(1e3 * self._timeout_s))  # the gateway may take as long as this client waits
+        headers = {"Content-Type": content_type, "Accept": accept, "Request-Timeout-Ms": budget_ms, **self._headers}
+        request = session.prepare_request(
+            requests.Request("POST", f"{self.url}/v1/recognize", params=query, data=body, headers=headers)
+        )
+        started = time.perf_counter()
+        try:
+            response = session.send(request, timeout=self._timeout_s)
+        except requests.RequestException as exc:
+            raise GatewayError(f"the gateway at {self.url} went away: {exc}") from exc
+        elapsed_ms = 1e3 * (time.perf_counter() - started)
+        again = len(response.raw.retries.history) if response.raw.retries else 0
+        if again:
+            with self._lock:
+                self.retries += again
+        return Exchange(response.status_code, response.content, elapsed_ms, len(body), len(response.content))
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            session.trust_env = False  # no proxy between the client and what it measures, and no netrc look-up per call
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=_retries() if self._patient else 0))
+            self._local.session = session
+        return self._local.session
+
+
+def as_npy(images: Images) -> bytes:
+    """float32 images in numpy's own file format: the one encoding that rounds nothing."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(images, dtype=np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_json(exchange: Exchange, *, count: int) -> dict[str, Any]:
+    """The answer as a dict, if it is one with `count` results; GatewayError otherwise."""
+    try:
+        answer = json.loads(exchange.body)
+        if len(answer["results"]) == count:
+            return answer
+    except (ValueError, KeyError, TypeError) as exc:
+        raise GatewayError(f"the answer is not what docs/API.md promises: {exchange.body[:300]!r}") from exc
+    raise GatewayError(f"{count} images got {len(answer['results'])} results")
+
+
+def _retries() -> Retry:
+    """urllib3's patience: Retry-After when it is given (in seconds or as a date), else growing pauses."""
+    return Retry(
+        total=ATTEMPTS - 1,
+        status_forcelist=BUSY,
+        allowed_methods=None,  # POST too: reading a digit twice changes nothing
+        backoff_factor=0.5,
+        retry_after_max=LONGEST_PAUSE_S,
+        raise_on_status=False,
+    )
