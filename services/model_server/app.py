@@ -1,0 +1,110 @@
+"""Wires one server together: models, calls, both interfaces and the watcher."""
+
+import logging
+import threading
+import time
+
+from services.core.errors import ConfigError
+from services.model_server.batching import DirectRunner
+from services.model_server.config import MAX_MESSAGE_BYTES, ServerConfig
+from services.model_server.engines.choice import EngineOptions
+from services.model_server.grpc_api import handlers
+from services.model_server.loading import ServableLoader
+from services.model_server.metrics import Metrics
+from services.model_server.prediction import Prediction
+from services.model_server.repository import ModelRepository
+from services.model_server.rest import RestApi
+from services.model_server.rest_server import RestServer
+from services.model_server.served_model import RetryPolicy
+from services.model_server.server import HealthReporter, bind, build_server
+from services.model_server.statuses import StatusError
+from services.model_server.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+
+class ModelServer:
+    """Load, start, drain: in that order, once."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._models_config = config.model_server_config()
+        metrics = Metrics()
+        self._models = ModelRepository(
+            ServableLoader(
+                metrics=metrics,
+                engine=EngineOptions(
+                    threads=config.tensorflow_intra_op_parallelism or 1, prefer_tflite=config.prefer_tflite_model
+                ),
+                warmup=config.enable_model_warmup,
+                warmup_iterations=config.num_request_iterations_for_warmup or 1,
+            ),
+            retry=RetryPolicy(
+                max_retries=config.max_num_load_retries, interval_s=max(0, config.load_retry_interval_micros) / 1e6
+            ),
+            allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
+        )
+        self._runner = DirectRunner()
+        prediction = Prediction(
+            self._models, self._runner, metrics, as_content=config.enable_serialization_as_tensor_content
+        )
+        self._grpc = build_server(config, handlers(prediction, self._models, metrics))
+        self._health = HealthReporter(self._grpc, self._models) if config.enable_grpc_healthcheck_service else None
+        self._rest_api = RestApi(
+            prediction,
+            self._models,
+            metrics,
+            metrics_path=config.metrics_path(),
+            timeout_s=config.rest_api_timeout_in_ms / 1e3,
+            max_body_bytes=MAX_MESSAGE_BYTES,
+            cors=config.rest_api_enable_cors_support,
+        )
+        self._rest: RestServer | None = None
+        self._watcher = Watcher(config, self._models, self._models_config)
+        self.grpc_port = 0
+
+    @property
+    def rest_port(self) -> int:
+        """The REST port in use, 0 for none."""
+        return self._rest.port if self._rest else 0
+
+    def load(self, stop: threading.Event) -> None:
+        """Return when every model has a version available, or `stop` is set.
+
+        Raises ConfigError where there is nothing to load, StatusError where loading has been given up.
+        """
+        try:
+            self._models.apply(self._models_config)
+        except StatusError as exc:
+            raise ConfigError(str(exc)) from exc
+        while missing := [model for model in self._models.models() if not model.available]:
+            for model in missing:
+                if model.problem:
+                    raise ConfigError(model.problem)
+                if model.gave_up():
+                    self._models.require_available()
+            retry_at = self._models.next_retry_at() or 0.0
+            if stop.wait(max(0.05, min(1.0, retry_at - time.monotonic()))):
+                return
+            self._models.reconcile(scan=True)
+
+    def start(self) -> None:
+        """Open the ports."""
+        self.grpc_port = bind(self._grpc, self._config)
+        if self._config.rest_api_port:
+            self._rest = RestServer(self._config, self._rest_api)
+        self._grpc.start()
+        if self._rest:
+            self._rest.start()
+        self._watcher.start()
+
+    def drain(self) -> None:
+        """Say NOT_SERVING, refuse new calls, let those in progress finish."""
+        deadline = time.monotonic() + self._config.drain_seconds
+        self._watcher.stop()
+        if self._health:
+            self._health.leave()
+        stopped = self._grpc.stop(self._config.drain_seconds)
+        if self._rest:
+            self._rest.stop(self._config.drain_seconds)
+        stopped.wait(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,109 @@
+"""Everything the model server can be told from outside, with TensorFlow Serving's defaults."""
+
+import os
+from dataclasses import dataclass
+
+from services.core.errors import ConfigError
+from services.model_server.model_config import read_text_proto, single_model
+from services.pb import tfserving_pb2 as pb
+
+CPUS = os.cpu_count() or 1
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """One field a flag, under the flag's own name; zero often means "off" or "choose", as the flag's help says."""
+
+    port: int = 8500
+    rest_api_port: int = 0
+    grpc_socket_path: str = ""
+    host: str = "0.0.0.0"
+    model_name: str = "default"
+    model_base_path: str = ""
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: int = 0
+    file_system_poll_wait_seconds: int = 1
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    allow_version_labels_for_unavailable_models: bool = False
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    monitoring_config_file: str = ""
+    enable_grpc_healthcheck_service: bool = False
+    enable_serialization_as_tensor_content: bool = False
+    prefer_tflite_model: bool = False
+    grpc_max_threads: int = 0
+    grpc_channel_arguments: str = ""
+    rest_api_num_threads: int = 0
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_enable_cors_support: bool = False
+    tensorflow_intra_op_parallelism: int = 0
+    ssl_config_file: str = ""
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.model_config_file and not self.model_base_path:
+            raise ConfigError("one of --model_base_path and --model_config_file must be given")
+        if not self.port and not self.grpc_socket_path and not self.rest_api_port:
+            raise ConfigError("nothing to listen on: --port, --grpc_socket_path and --rest_api_port are all off")
+        if self.port and self.port == self.rest_api_port:
+            raise ConfigError("--rest_api_port must not be the same as --port")
+        if self.batching_parameters_file and not self.enable_batching:
+            raise ConfigError("--batching_parameters_file needs --enable_batching")
+
+    def model_server_config(self) -> pb.ModelServerConfig:
+        """The models to serve, read now: the file may change while the server runs."""
+        if self.model_config_file:
+            return read_text_proto(self.model_config_file, pb.ModelServerConfig)
+        return single_model(self.model_name, self.model_base_path)
+
+    def batching_parameters(self) -> pb.BatchingParameters | None:
+        """None when batching is off."""
+        if not self.enable_batching:
+            return None
+        if not self.batching_parameters_file:
+            return pb.BatchingParameters()
+        return read_text_proto(self.batching_parameters_file, pb.BatchingParameters)
+
+    def metrics_path(self) -> str | None:
+        """Where metrics are shown; None when they are not."""
+        if not self.monitoring_config_file:
+            return None
+        prometheus = read_text_proto(self.monitoring_config_file, pb.MonitoringConfig).prometheus_config
+        return (prometheus.path or METRICS_PATH) if prometheus.enable else None
+
+
+HELP: dict[str, str] = {
+    "port": "gRPC port; 0: off",
+    "rest_api_port": "REST port; 0: off",
+    "grpc_socket_path": "also listen for gRPC on this UNIX socket",
+    "host": "address to bind both ports on",
+    "model_name": "name of the model (ignored with --model_config_file)",
+    "model_base_path": "folder of version folders (ignored with --model_config_file)",
+    "model_config_file": "ModelServerConfig in protobuf text form",
+    "model_config_file_poll_wait_seconds": "read it again this often; 0: once",
+    "file_system_poll_wait_seconds": "look for new versions this often; 0: once",
+    "max_num_load_retries": "further attempts after a version's first failed load",
+    "load_retry_interval_micros": "wait between such attempts",
+    "allow_version_labels_for_unavailable_models": "let unused labels point at versions that are not loaded yet",
+    "enable_model_warmup": "replay a version's warm-up requests before it is available",
+    "num_request_iterations_for_warmup": "replay each of them this often; 0: once",
+    "enable_batching": "join requests to one model into batches",
+    "batching_parameters_file": "BatchingParameters in protobuf text form",
+    "monitoring_config_file": "MonitoringConfig in protobuf text form",
+    "enable_grpc_healthcheck_service": "serve grpc.health.v1",
+    "enable_serialization_as_tensor_content": "answer with tensor_content, not *_val fields",
+    "prefer_tflite_model": "serve model.tflite where a version has one (needs ai-edge-litert)",
+    "grpc_max_threads": "threads for gRPC calls; 0: 4 x CPUs",
+    "grpc_channel_arguments": "name=value,... for the gRPC server",
+    "rest_api_num_threads": "threads for REST calls; 0: 4 x CPUs",
+    "rest_api_timeout_in_ms": "longest a REST call may wait for its turn in a batch",
+    "rest_api_enable_cors_support": "add CORS headers to REST answers",
+    "tensorflow_intra_op_parallelism": "engine threads for one call; 0: one",
+    "ssl_config_file": "SSLConfig in protobuf text form: serve gRPC over TLS",
+    "drain_seconds": "after SIGTERM, let calls in progress finish for this long",
+}

@@ -1,0 +1,122 @@
+"""ONNX Runtime on model.onnx: the engine ClearDigits ships its models for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from services.core.errors import InvalidInputError
+from services.core.tensors import dtype_number
+from services.model_server.engines.base import ComputeError, LoadError
+from services.model_server.saved_model import read_definitions
+from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
+from services.pb import tfserving_pb2 as pb
+
+FILE_NAME = "model.onnx"
+
+# ONNX Runtime's exceptions share no base class of their own.
+_ORT_ERRORS = tuple(
+    getattr(ort_errors, name)
+    for name in (
+        "Fail",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoModel",
+        "NotImplemented",
+        "RuntimeException",
+        "NoSuchFile",
+    )
+)
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
+    "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32,
+    "tensor(uint64)": np.uint64,
+    "tensor(bool)": np.bool_,
+    "tensor(float16)": np.float16,
+    "tensor(string)": np.object_,
+}
+
+
+class OnnxEngine:
+    """One InferenceSession. Its names are the aliases of the signature it computes."""
+
+    name = "onnx"
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        try:
+            self._session = onnxruntime.InferenceSession(
+                folder / FILE_NAME, session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        except (*_ORT_ERRORS, ort_errors.InvalidArgument) as exc:
+            raise LoadError(f"{folder / FILE_NAME}: {exc}") from exc
+        inputs = {node.name: _tensor_info(node) for node in self._session.get_inputs()}
+        outputs = {node.name: _tensor_info(node) for node in self._session.get_outputs()}
+        self.definitions = read_definitions(folder) or {
+            DEFAULT_KEY: pb.SignatureDef(inputs=inputs, outputs=outputs, method_name=PREDICT_METHOD)
+        }
+        self.signature_keys = frozenset(
+            key
+            for key, definition in self.definitions.items()
+            if definition.inputs and set(definition.inputs) == set(inputs) and set(definition.outputs) <= set(outputs)
+        )
+        if not self.signature_keys:
+            raise LoadError(
+                f"{folder / FILE_NAME} takes {sorted(inputs)} and gives {sorted(outputs)}: no signature of "
+                f"{folder.name}/saved_model.pb does"
+            )
+        self._strings = {name for name, info in inputs.items() if info.dtype == pb.DT_STRING}
+
+    def run(self, key: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
+        """Compute; several threads may be inside at once, ONNX Runtime lets go of the interpreter lock."""
+        feeds = inputs if not self._strings else {name: self._text(name, array) for name, array in inputs.items()}
+        try:
+            return [_as_bytes(array) for array in self._session.run(outputs, feeds)]
+        except ort_errors.InvalidArgument as exc:
+            raise InvalidInputError(str(exc)) from exc
+        except _ORT_ERRORS as exc:
+            raise ComputeError(str(exc)) from exc
+
+    def _text(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name not in self._strings:
+            return array
+        try:
+            flat = [value.decode() for value in array.ravel()]
+        except UnicodeDecodeError as exc:
+            raise InvalidInputError(f"input {name} holds bytes that are not UTF-8 text") from exc
+        return np.array(flat, object).reshape(array.shape)
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    """Text is bytes on this protocol; numbers pass untouched."""
+    if array.dtype.kind != "O":
+        return array
+    return np.array([value.encode() for value in array.ravel()], object).reshape(array.shape)
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """One thread a call: calls share the cores, and small batches gain nothing from a pool (docs/engines.md)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # memory goes back when a large batch is done
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep: cores are shared
+    options.log_severity_level = 3
+    return options
+
+
+def _tensor_info(node: onnxruntime.NodeArg) -> pb.TensorInfo:
+    if node.type not in _TYPES:
+        raise LoadError(f"tensor {node.name} is a {node.type}, which this protocol does not carry")
+    info = pb.TensorInfo(name=f"{node.name}:0", dtype=dtype_number(np.dtype(_TYPES[node.type])))
+    for size in node.shape:
+        info.tensor_shape.dim.add(size=size if isinstance(size, int) else -1)
+    return info

@@ -1,0 +1,93 @@
+"""The gRPC interface: method paths -> calls, errors -> status codes, outcomes -> metrics."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from services.core.errors import InvalidInputError, ServiceError
+from services.model_server.metrics import Metrics
+from services.model_server.model_service import get_model_status, reload_config
+from services.model_server.prediction import Prediction
+from services.model_server.repository import ModelRepository
+from services.model_server.statuses import code_of, message_of
+from services.pb import tfserving_pb2 as pb
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+Call = Callable[[Any, float | None], Any]
+
+
+def handlers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
+    """Both services, ready to be added to a server."""
+    counted = _Counted(metrics)
+    prediction_service = {
+        "Predict": _unary(
+            counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
+            pb.PredictRequest,
+        ),
+        "GetModelMetadata": _unary(lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest),
+    }
+    model_service = {
+        "GetModelStatus": _unary(lambda request, _: get_model_status(models, request), pb.GetModelStatusRequest),
+        "HandleReloadConfigRequest": _unary(
+            lambda request, _: _reload(models, metrics, request), pb.ReloadConfigRequest
+        ),
+    }
+    return [
+        grpc.method_handlers_generic_handler(PREDICTION_SERVICE, prediction_service),
+        grpc.method_handlers_generic_handler(MODEL_SERVICE, model_service),
+    ]
+
+
+class _Counted:
+    """Wraps a call that runs a model: counts it, and times it when it went well."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, api: str, call: Call) -> Call:
+        def counted(request: Any, deadline: float | None) -> Any:
+            started = time.perf_counter()
+            name = request.model_spec.name
+            try:
+                response = call(request, deadline)
+            except ServiceError as exc:
+                self._metrics.request_count.add((name, code_of(exc).name))
+                raise
+            self._metrics.request_count.add((name, "OK"))
+            self._metrics.request_latency.observe((name, api, "GRPC"), 1e6 * (time.perf_counter() - started))
+            return response
+
+        return counted
+
+
+def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigRequest) -> pb.ReloadConfigResponse:
+    response, error = reload_config(models, metrics, request)
+    if error is not None:
+        raise error
+    return response
+
+
+def _unary(call: Call, request_class: type) -> grpc.RpcMethodHandler:
+    def handle(data: bytes, context: grpc.ServicerContext) -> Any:
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else time.monotonic() + remaining
+        try:
+            return call(_parse(request_class, data), deadline)
+        except ServiceError as exc:
+            context.abort(code_of(exc), message_of(exc))
+
+    return grpc.unary_unary_rpc_method_handler(
+        handle, response_serializer=lambda response: response.SerializeToString()
+    )
+
+
+def _parse(request_class: type, data: bytes) -> Any:
+    try:
+        return request_class.FromString(data)
+    except DecodeError as exc:  # left to gRPC, it would be an INTERNAL error with a stack trace in our log
+        raise InvalidInputError(f"the request is not a {request_class.__name__}: {exc}") from exc

@@ -1,0 +1,73 @@
+"""The list of models to serve: read from flags or a file, and checked as TensorFlow Serving checks it."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from services.core.errors import ConfigError
+from services.model_server.statuses import Code, StatusError
+from services.pb import tfserving_pb2 as pb
+
+PLATFORM = "tensorflow"
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def read_text_proto(path: str, message_class: type[AnyMessage]) -> AnyMessage:
+    """A file in protobuf's text form; a name it does not know is an error, as is a file that is not there."""
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_class())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}") from exc
+    except text_format.ParseError as exc:
+        raise ConfigError(f"{path}:{exc}") from exc
+
+
+def single_model(name: str, base_path: str) -> pb.ModelServerConfig:
+    """The configuration that --model_name and --model_base_path stand for."""
+    entry = pb.ModelConfig(name=name, base_path=str(Path(base_path).absolute()), model_platform=PLATFORM)
+    return pb.ModelServerConfig(model_config_list=pb.ModelConfigList(config=[entry]))
+
+
+def check_config(new: pb.ModelServerConfig) -> None:
+    """Raise StatusError for a configuration that cannot be served."""
+    if new.WhichOneof("config") != "model_config_list":
+        raise StatusError(
+            Code.INVALID_ARGUMENT,
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported",
+        )
+    names: set[str] = set()
+    for entry in new.model_config_list.config:
+        if entry.name in names:
+            raise _invalid(f"Illegal to list model {entry.name} multiple times in config list")
+        names.add(entry.name)
+        if not Path(entry.base_path).is_absolute():
+            raise _invalid(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
+            )
+        _check_platform(entry)
+
+
+def _check_platform(entry: pb.ModelConfig) -> None:
+    old_form = entry.model_type == pb.ModelConfig.TENSORFLOW
+    if not entry.model_platform and not old_form:
+        raise _invalid(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {entry.name}"
+        )
+    if entry.model_platform and old_form:
+        raise _invalid(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            f"ModelServerConfig::model_platform, model name is {entry.name}"
+        )
+    if entry.model_platform not in ("", PLATFORM):
+        raise StatusError(
+            Code.FAILED_PRECONDITION, f"PlatformConfigMap has no entry for platform {entry.model_platform}"
+        )
+
+
+def _invalid(message: str) -> StatusError:
+    return StatusError(Code.INVALID_ARGUMENT, message)

@@ -1,0 +1,48 @@
+"""Version folders on disk: which there are, which a policy wants, whether one has changed. It only looks."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from services.pb import tfserving_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+
+def find_versions(base_path: Path) -> dict[int, Path]:
+    """Children of `base_path` whose whole name is an integer, by that integer; other names are not versions.
+
+    Raises OSError when the base path cannot be listed.
+    """
+    found: dict[int, Path] = {}
+    for child in sorted(base_path.iterdir()):
+        if child.name.isascii() and child.name.isdigit() and child.is_dir():
+            version = int(child.name)
+            if version in found:
+                log.warning("two folders for one version", extra={"used": str(child), "ignored": str(found[version])})
+            found[version] = child
+    return found
+
+
+def wanted_versions(policy: pb.ServableVersionPolicy, found: Iterable[int]) -> list[int]:
+    """The versions a policy asks for among those found, in rising order. No policy means the latest one."""
+    versions = sorted(found)
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            return versions
+        case "specific":
+            return [version for version in versions if version in set(policy.specific.versions)]
+        case _:
+            return versions[-max(policy.latest.num_versions, 1) :]
+
+
+def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file of the folder does: a version that failed is worth another try then."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # it went while we looked: next time will differ
+            continue
+        files.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return tuple(files)
