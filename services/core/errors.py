@@ -4,7 +4,9 @@ ServiceError
 ├── InvalidInputError          pixels, tensors or parameters we cannot read
 │   ├── UnsupportedMediaError      a body of a kind we do not take
 │   └── TooLargeError              more bytes, images or pixels than a request may hold
+├── UnauthorizedError          no API key, or one that is not known
 ├── OverloadedError            the bounded queue is full: try again after `retry_after_s`
+│   └── RateLimitedError           this caller asked too often
 ├── DeadlineError              the request's own time is used up
 └── ModelError                 a model server did not do its part
     ├── ModelNotFoundError         no model of that name or version
@@ -40,6 +42,14 @@ class OverloadedError(ServiceError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(OverloadedError):
+    """This caller asked more often than it may."""
+
+
+class UnauthorizedError(ServiceError):
+    """The caller showed no API key, or one that is not known."""
 
 
 class DeadlineError(ServiceError):

@@ -1,0 +1,1 @@
+"""The gateway: images in over HTTP, digits out; the models are asked over gRPC."""

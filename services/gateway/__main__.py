@@ -1,0 +1,24 @@
+"""Run the gateway: `python -m services.gateway`. Settings are environment variables; docs/API.md lists them."""
+
+import sys
+
+from services.core.errors import ConfigError
+from services.gateway.config import GatewayConfig
+from services.runtime.logs import configure_logging
+
+
+def main() -> int:
+    """Read the settings, set up the log, serve until told to stop."""
+    try:
+        config = GatewayConfig.from_env()
+    except ConfigError as exc:
+        print(f"gateway: {exc}", file=sys.stderr)
+        return 2
+    configure_logging(level=config.log_level, log_format=config.log_format)
+    from services.gateway.serve import serve
+
+    return serve(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

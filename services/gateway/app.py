@@ -1,0 +1,130 @@
+"""create_app(): wires config, models, chain, routes and problems together."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from flask import Flask
+
+from services.gateway.answers import ModelNames
+from services.gateway.batching import Batcher
+from services.gateway.chain import Reading, read_digits
+from services.gateway.config import GatewayConfig
+from services.gateway.deadlines import Deadline
+from services.gateway.door import guard
+from services.gateway.edge import Edge
+from services.gateway.health import ReadinessCheck
+from services.gateway.metrics import Metrics
+from services.gateway.models import GrpcModel, Metadata, Model
+from services.gateway.page import create_page
+from services.gateway.problems import register_problems
+from services.gateway.reader import BlockingReader, Reader
+from services.gateway.routes import Recognize, gateway_blueprint
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts that the short cut around Flask shares with it; `app.extensions["gateway"]`."""
+
+    edge: Edge
+    reader: Reader
+    recognize: Recognize
+
+
+def create_app(
+    config: GatewayConfig,
+    *,
+    denoiser: Model | None = None,
+    classifier: Model | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    draining: Callable[[], bool] = lambda: False,
+) -> Flask:
+    """The gateway as a Flask application. Models are those of the settings unless given; they live on `loop`.
+
+    Without a loop one is started in a thread, which makes the application work under any WSGI server.
+    """
+    denoiser = denoiser or grpc_denoiser(config)
+    classifier = classifier or grpc_classifier(config)
+    loop = loop or _loop_in_thread()
+    metrics = Metrics()
+    edge = Edge(config, metrics)
+
+    async def chain(images: np.ndarray, applied: np.ndarray, deadline: Deadline, metadata: Metadata) -> Reading:
+        return await read_digits(
+            images,
+            applied,
+            denoiser=denoiser,
+            classifier=classifier,
+            deadline=deadline,
+            metadata=metadata,
+            without_denoiser=config.on_denoiser_failure == "classify",
+        )
+
+    batcher = Batcher(
+        chain,
+        observer=metrics,
+        batch_images=config.batch_images,
+        in_flight=config.batches_in_flight,
+        queue_images=config.queue_images,
+        wait_s=config.batch_wait_ms / 1e3,
+    )
+    reader = Reader(
+        denoiser=denoiser,
+        classifier=classifier,
+        batcher=batcher,
+        slice_images=config.batch_images,
+        slices=config.batches_in_flight + 1,
+    )
+    readiness = ReadinessCheck(
+        {"denoiser": denoiser, "classifier": classifier},
+        cache_s=config.ready_cache_ms / 1e3,
+        metrics=metrics,
+        draining=draining,
+        required=frozenset({"classifier"} if config.on_denoiser_failure == "classify" else {"denoiser", "classifier"}),
+    )
+    recognize = Recognize(config.limits, ModelNames(config.denoiser_model, config.classifier_model), metrics)
+    blocking = BlockingReader(reader, loop)
+
+    app = Flask(__name__, static_folder=None)
+    app.extensions["gateway"] = Gateway(edge, reader, recognize)
+    guard(app, edge, config.limits)
+    register_problems(app, observe=edge.refused)
+    app.register_blueprint(
+        gateway_blueprint(
+            recognize, blocking, lambda: asyncio.run_coroutine_threadsafe(readiness(), loop).result(), metrics
+        )
+    )
+    app.register_blueprint(create_page())
+    return app
+
+
+def grpc_denoiser(config: GatewayConfig) -> GrpcModel:
+    """The denoiser of the settings."""
+    return GrpcModel(
+        config.denoiser_target,
+        name=config.denoiser_model,
+        output="denoised",
+        output_shape=(28, 28, 1),
+        timeout_s=config.predict_timeout_s,
+        reconnect_s=config.connect_timeout_s,
+    )
+
+
+def grpc_classifier(config: GatewayConfig) -> GrpcModel:
+    """The classifier of the settings."""
+    return GrpcModel(
+        config.classifier_target,
+        name=config.classifier_model,
+        output="probabilities",
+        output_shape=(10,),
+        timeout_s=config.predict_timeout_s,
+        reconnect_s=config.connect_timeout_s,
+    )
+
+
+def _loop_in_thread() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="gateway-loop", daemon=True).start()
+    return loop

@@ -1,0 +1,88 @@
+"""What the gateway can be told from outside: environment variables named CLEARDIGITS_GATEWAY_*, read once, at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from services.gateway.limits import Limits
+from services.runtime.env import read_env
+from services.runtime.logs import LogFormat
+
+PREFIX = "CLEARDIGITS_GATEWAY_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """Every setting with its default. A line's comment is its documentation: docs/API.md repeats it."""
+
+    # Where it listens
+    host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 for every interface
+    port: int = 8080  # TCP port to listen on
+    workers: int = 1  # worker processes; one feeds two cores of model servers
+
+    # The models behind it
+    denoiser_target: str = "127.0.0.1:8500"  # gRPC target: host:port, dns:///name:port (every address) or unix:/path
+    classifier_target: str = "127.0.0.1:8510"  # gRPC target of the classifier
+    denoiser_model: str = "denoiser"  # name the denoiser is served under
+    classifier_model: str = "classifier"  # name the classifier is served under
+    predict_timeout_s: float = 5.0  # the most one call of a model may take, whatever time the request has left
+    connect_timeout_s: float = 1.0  # the longest pause between two attempts to reach a model server again
+    on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true
+
+    # Time
+    request_timeout_ms: int = 2000  # a request's whole budget when it names none in Request-Timeout-Ms
+    max_request_timeout_ms: int = 60_000  # the largest budget a request may name
+    shutdown_grace_s: float = 10.0  # after SIGTERM, for requests in flight
+    drain_s: float = 0.0  # after SIGTERM, /readyz says 503 for so long before the port is closed
+
+    # Batches and queue
+    batch_images: int = 128  # the most images in one call of a model; larger requests are cut into slices of this size
+    batch_wait_ms: float = 0.0  # how long a batch waits for company, 0 to 2; 0 takes what waits already
+    batches_in_flight: int = 2  # calls of the chain at the same time
+    queue_images: int = 2048  # images that may wait; beyond them the answer is 503 with Retry-After
+
+    # Limits of one request
+    max_body_bytes: int = 32 * 1024 * 1024  # body size, before and after gzip
+    max_images: int = 20_000  # images in one request
+    max_pixels: int = 25_000_000  # pixels of one encoded image, checked before it is decoded
+    max_json_depth: int = 8  # nesting of a JSON body
+
+    # Who may ask, and how often
+    api_keys_file: str = ""  # lines of "name sha256-of-key"; empty: no key is asked for
+    rate_limit_per_s: float = 0.0  # requests a second for each client (key, else address); 0: no limit
+    rate_limit_burst: int = 50  # requests a client may save up
+    trusted_proxies: int = 0  # proxies in front whose X-Forwarded-For entries are believed
+
+    # What it says
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # least severe level that is logged
+    log_format: LogFormat = "auto"  # json, text, or auto: text on a terminal only
+    access_log: Literal["all", "errors", "none"] = "all"  # which requests get a line
+    ready_cache_ms: int = 500  # how long an answer of /readyz may be reused
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the setting's name."""
+        for name in ("workers", "batch_images", "batches_in_flight", "queue_images", "max_body_bytes", "max_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{PREFIX}{name.upper()} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.batch_wait_ms <= 2:
+            raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
+        if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
+            raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"{PREFIX}PORT must be from 0 to 65535, not {self.port}")
+
+    @property
+    def limits(self) -> Limits:
+        """The part that readers of bodies need."""
+        return Limits(
+            max_body_bytes=self.max_body_bytes,
+            max_images=self.max_images,
+            max_pixels=self.max_pixels,
+            max_json_depth=self.max_json_depth,
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment; ConfigError names every unknown or unreadable setting at once."""
+        return read_env(cls, environ, prefix=PREFIX)

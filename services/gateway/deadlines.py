@@ -1,0 +1,50 @@
+"""One total budget for each request; what is left of it goes to the next stage."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from services.core.errors import DeadlineError, InvalidInputError
+
+HEADER = "Request-Timeout-Ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock. `clock` is an argument so that tests need not wait."""
+
+    at_s: float
+    budget_s: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, budget_s: float, clock: Callable[[], float] = time.monotonic) -> Self:
+        """The deadline of a request that arrives now."""
+        return cls(clock() + budget_s, budget_s, clock)
+
+    @classmethod
+    def from_header(cls, value: str | None, *, default_ms: int, most_ms: int) -> Self:
+        """From `Request-Timeout-Ms`: absent means the default, more than the cap means the cap."""
+        if value is None:
+            return cls.after(default_ms / 1e3)
+        if not (value.isascii() and value.isdecimal() and len(value) <= 9 and int(value) > 0):
+            raise InvalidInputError(f"{HEADER}: {value[:40]!r} is not a whole number of milliseconds above 0")
+        return cls.after(min(int(value), most_ms) / 1e3)
+
+    def remaining_s(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.at_s - self.clock())
+
+    def share(self, part: float) -> "Deadline":
+        """A nearer deadline, `part` of what is left, for a stage that something else must follow."""
+        return replace(self, at_s=self.clock() + part * self.remaining_s())
+
+    def check(self, stage: str) -> None:
+        """Raise DeadlineError when nothing is left for `stage`."""
+        if self.clock() >= self.at_s:
+            raise self.error(stage)
+
+    def error(self, stage: str) -> DeadlineError:
+        """What the caller is told when the time ran out during `stage`."""
+        return DeadlineError(f"the request's {1e3 * self.budget_s:.0f} ms were used up ({stage})")

@@ -1,0 +1,121 @@
+"""What happens to every request, whichever way it takes: an id, a deadline, a key, a rate; then a line and a count."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from services.core.errors import DeadlineError, OverloadedError, RateLimitedError, ServiceError
+from services.gateway.auth import ApiKeys
+from services.gateway.config import GatewayConfig
+from services.gateway.deadlines import HEADER, Deadline
+from services.gateway.metrics import Metrics
+from services.gateway.models import Metadata
+from services.gateway.rate_limit import RateLimiter
+
+log = logging.getLogger("cleardigits.access")
+
+Header = Callable[[str], str | None]  # lower-case name -> value
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_OPEN = ("/v2/health/",)
+_GUARDED = ("/v1/", "/v2")
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request on its way through the gateway."""
+
+    request_id: str
+    method: str
+    path: str
+    started_s: float
+    metadata: Metadata
+    client: str
+    route: str = "other"
+    images: int = 0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Edge:
+    """The door: `enter` and `admit` on the way in, `leave` on the way out."""
+
+    def __init__(self, config: GatewayConfig, metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
+        self._limiter = (
+            RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
+        )
+
+    def enter(self, method: str, path: str, header: Header, address: str) -> Visit:
+        """Every request gets a Visit, before anything can go wrong."""
+        self._metrics.in_flight.inc()
+        given = header("x-request-id")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        metadata: list[tuple[str, str]] = [("x-request-id", request_id)]
+        trace = header("traceparent")
+        if trace and _TRACEPARENT.fullmatch(trace):
+            metadata.append(("traceparent", trace))
+        return Visit(request_id, method, path, time.perf_counter(), metadata, self._address(header, address))
+
+    def admit(self, visit: Visit, header: Header) -> Deadline:
+        """Refuse whom the settings refuse; the deadline of the others."""
+        if visit.path.startswith(_GUARDED) and not visit.path.startswith(_OPEN):
+            if self._keys is not None:
+                visit.client = self._keys.client(header)
+            if self._limiter is not None:
+                self._limiter.take(visit.client)
+        return Deadline.from_header(
+            header(HEADER.lower()),
+            default_ms=self._config.request_timeout_ms,
+            most_ms=self._config.max_request_timeout_ms,
+        )
+
+    def refused(self, error: ServiceError) -> None:
+        """Count the refusals that are a choice rather than a mistake."""
+        for kind, reason in _REASONS.items():
+            if isinstance(error, kind):
+                self._metrics.rejected.labels(reason).inc()
+                return
+
+    def leave(self, visit: Visit, status: int) -> None:
+        """Count the request, and write its line."""
+        total_s = time.perf_counter() - visit.started_s
+        self._metrics.in_flight.dec()
+        self._metrics.requests.labels(visit.route, str(status)).inc()
+        self._metrics.request_seconds.labels(visit.route).observe(total_s)
+        wanted = self._config.access_log
+        if wanted == "all" or (wanted == "errors" and status >= 400):
+            fields: dict[str, object] = {
+                "request_id": visit.request_id,
+                "method": visit.method,
+                "path": visit.path,
+                "route": visit.route,
+                "status": status,
+                "client": visit.client,
+                "images": visit.images,
+                "total_ms": round(1e3 * total_s, 2),
+            }
+            for stage, spent in visit.timings_ms.items():
+                fields[f"{stage}_ms"] = round(spent, 2)
+            log.info("request", extra=fields)
+
+    def _address(self, header: Header, address: str) -> str:
+        """The client's own address: the last of X-Forwarded-For that a trusted proxy did not add itself."""
+        proxies = self._config.trusted_proxies
+        if proxies:
+            hops = [hop.strip() for hop in (header("x-forwarded-for") or "").split(",") if hop.strip()]
+            if hops:
+                return hops[-min(proxies, len(hops))]
+        return address
+
+
+_REASONS: dict[type[ServiceError], str] = {
+    RateLimitedError: "rate-limited",
+    OverloadedError: "overloaded",
+    DeadlineError: "deadline-exceeded",
+}

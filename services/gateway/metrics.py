@@ -1,0 +1,107 @@
+"""What Prometheus sees at /metrics. With several workers the numbers are kept in files and added up when asked for."""
+
+import os
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from services.gateway.chain import Reading
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at import: set before workers start
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_DIGITS = 10
+
+
+class Metrics:
+    """Every number the gateway counts. One object for each application, so tests do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        named = {"registry": self.registry}
+        self.requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
+        self.request_seconds = Histogram(
+            "cleardigits_request_seconds", "From first byte to answer.", ["route"], buckets=_SECONDS, **named
+        )
+        stages = Histogram(
+            "cleardigits_stage_seconds",
+            "Time in a stage: decode for each request, queue for each request, denoise and classify for each call.",
+            ["stage"],
+            buckets=_SECONDS,
+            **named,
+        )
+        self._decode, self._queue = stages.labels("decode"), stages.labels("queue")
+        self._denoise, self._classify = stages.labels("denoise"), stages.labels("classify")
+        self._batch = Histogram("cleardigits_batch_images", "Images in a call.", buckets=_IMAGES, **named)
+        self._waiting = Gauge("cleardigits_queue_images", "Images that wait.", multiprocess_mode="livesum", **named)
+        self.in_flight = Gauge(
+            "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
+        )
+        self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
+        digits = Counter("cleardigits_digits", "Digits read.", ["digit"], **named)
+        self._digits = [digits.labels(str(digit)) for digit in range(_DIGITS)]
+        self._model_info = Gauge(
+            "cleardigits_model_info",
+            "1 for the version that answered last.",
+            ["model", "version"],
+            multiprocess_mode="mostrecent",
+            **named,
+        )
+        self._model_available = Gauge(
+            "cleardigits_model_available",
+            "1 when the model has an AVAILABLE version.",
+            ["model"],
+            multiprocess_mode="mostrecent",
+            **named,
+        )
+        self._versions: dict[str, int] = {}
+        for model in ("denoiser", "classifier"):
+            self._model_available.labels(model).set(0)
+
+    def decoded(self, spent_s: float) -> None:
+        """A body became images."""
+        self._decode.observe(spent_s)
+
+    def queue_changed(self, images: int) -> None:
+        """So many images wait now."""
+        self._waiting.set(images)
+
+    def batch_started(self, images: int, waited_s: list[float]) -> None:
+        """A call of the chain begins with so many images, whose callers waited so long."""
+        self._batch.observe(images)
+        for waited in waited_s:
+            self._queue.observe(waited)
+
+    def batch_read(self, reading: Reading) -> None:
+        """A call of the chain ended well."""
+        if reading.denoiser_version is not None:
+            self._denoise.observe(reading.timings_ms["denoise"] / 1e3)
+            self._answered_by("denoiser", reading.denoiser_version)
+        self._classify.observe(reading.timings_ms["classify"] / 1e3)
+        self._answered_by("classifier", reading.classifier_version)
+        for digit, count in enumerate(np.bincount(reading.digits, minlength=_DIGITS).tolist()):
+            if count:
+                self._digits[digit].inc(count)
+
+    def available(self, model: str, is_available: bool) -> None:
+        """Readiness was asked for."""
+        self._model_available.labels(model).set(is_available)
+
+    def text(self) -> bytes:
+        """The page that Prometheus reads."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)
+        return generate_latest(everyone)
+
+    def _answered_by(self, model: str, version: int) -> None:
+        known = self._versions.get(model)
+        if known != version:
+            if known is not None:
+                self._model_info.labels(model, str(known)).set(0)
+            self._model_info.labels(model, str(version)).set(1)
+            self._versions[model] = version

@@ -1,0 +1,121 @@
+"""The chain as requests use it: decides what to denoise, cuts large requests into slices, joins the parts.
+
+Reader lives on the event loop; BlockingReader is the same for code in threads, which is how Flask's views run.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from services.core.errors import ServiceError
+from services.core.noise_level import estimate, worth_denoising
+from services.gateway.batching import Batcher
+from services.gateway.chain import Reading
+from services.gateway.deadlines import Deadline
+from services.gateway.models import Metadata, Model, Prediction, VersionStatus
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Images -> Reading, batched with whatever else is under way."""
+
+    def __init__(self, *, denoiser: Model, classifier: Model, batcher: Batcher, slice_images: int, slices: int) -> None:
+        self.denoiser = denoiser
+        self.classifier = classifier
+        self._batcher = batcher
+        self._slice_images = slice_images
+        self._slices = slices  # of one request, waiting or under way: others find room between them
+
+    async def read(
+        self, images: np.ndarray, *, denoise: str = "always", deadline: Deadline, metadata: Metadata = ()
+    ) -> Reading:
+        """Read every image; `denoise` is always, never or auto (by an estimate of each image's noise)."""
+        levels = estimate(images) if denoise == "auto" else None
+        applied = np.full(len(images), denoise == "always") if levels is None else worth_denoising(levels)
+        if len(images) <= self._slice_images:
+            reading = await self._batcher.submit(images, applied, deadline=deadline, metadata=metadata)
+        else:
+            reading = await self._read_slices(images, applied, deadline, metadata)
+        return reading if levels is None else replace(reading, noise_levels=levels)
+
+    async def close(self) -> None:
+        """Let go of the model servers."""
+        await asyncio.gather(self.denoiser.close(), self.classifier.close())
+
+    async def _read_slices(
+        self, images: np.ndarray, applied: np.ndarray, deadline: Deadline, metadata: Metadata
+    ) -> Reading:
+        """A few slices under way at once, so that one is classified while the next is denoised."""
+        gate = asyncio.Semaphore(self._slices)
+
+        async def read_slice(start: int) -> Reading:
+            rows = slice(start, start + self._slice_images)
+            async with gate:
+                return await self._batcher.submit(
+                    images[rows],
+                    applied[rows],
+                    deadline=deadline,
+                    metadata=metadata,
+                    more=max(0, len(images) - rows.stop),
+                )
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(read_slice(start)) for start in range(0, len(images), self._slice_images)]
+        except* ServiceError as failures:
+            failure = failures.exceptions[0]
+        else:
+            return Reading.joined([task.result() for task in tasks])
+        raise failure
+
+
+class BlockingModel:
+    """A Model for code in threads."""
+
+    def __init__(self, model: Model, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = model.name
+        self._model = model
+        self._loop = loop
+
+    def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
+        """As Model.predict."""
+        return _run(self._model.predict(images, deadline=deadline, metadata=metadata), self._loop)
+
+    def status(self, *, timeout_s: float = 1.0) -> list[VersionStatus]:
+        """As Model.status."""
+        return _run(self._model.status(timeout_s=timeout_s), self._loop)
+
+
+class BlockingReader:
+    """A Reader for code in threads."""
+
+    def __init__(self, reader: Reader, loop: asyncio.AbstractEventLoop) -> None:
+        self.denoiser = BlockingModel(reader.denoiser, loop)
+        self.classifier = BlockingModel(reader.classifier, loop)
+        self._reader = reader
+        self._loop = loop
+
+    def read(
+        self, images: np.ndarray, *, denoise: str = "always", deadline: Deadline, metadata: Metadata = ()
+    ) -> Reading:
+        """As Reader.read."""
+        return _run(self._reader.read(images, denoise=denoise, deadline=deadline, metadata=metadata), self._loop)
+
+
+class ReaderLike(Protocol):
+    """What views need: BlockingReader, or a stand-in."""
+
+    denoiser: BlockingModel
+    classifier: BlockingModel
+
+    def read(
+        self, images: np.ndarray, *, denoise: str = "always", deadline: Deadline, metadata: Metadata = ()
+    ) -> Reading: ...
+
+
+def _run(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
