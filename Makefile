@@ -4,12 +4,33 @@ SHELL := /bin/bash
 PYTHON ?= python3
 DEV := .venvs/dev
 SERVE := .venvs/serve
+EVALUATOR := .venvs/evaluator
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z0-9_.-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2} /^##@ /{printf "\n%s\n", substr($$0, 5)}' Makefile
 
 ##@ Run
+
+STACK = $(PYTHON) -m deploy.stack
+up: ## start the chain, show its first answer (MODE=local|docker SERVING=embedded CLASSIFIERS=3 OBSERVE=1)
+	@$(STACK) up $(MODE:%=--mode=%) $(SERVING:%=--serving=%) $(CLASSIFIERS:%=--classifiers=%) $(OBSERVE:%=--observe)
+
+down: ## end all of it
+	@$(STACK) down
+
+status: ## how each service does
+	@$(STACK) status
+
+logs: ## the last lines of the logs (SERVICE=gateway FOLLOW=1)
+	@$(STACK) logs $(SERVICE:%=--service=%) $(FOLLOW:%=--follow)
+
+restart: ## stop and start again (SERVICE=classifier)
+	@$(STACK) restart $(SERVICE:%=--service=%)
+
+base-image: ## a base image from Debian's packages, where no registry is reachable (root, debootstrap)
+	@deploy/docker/base-image
+
 ##@ Check
 
 test: $(DEV)/.done ## unit, contract and integration tests: no network, no data set needed
@@ -21,6 +42,12 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 
 ##@ Train
 ##@ Measure
+
+evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
+	$(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
+
+.PHONY: evaluate
+
 ##@ Operate
 
 prometheus: ## watch the local stack: Prometheus on http://127.0.0.1:9090 (apt install prometheus)
@@ -37,6 +64,9 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 protos: $(DEV)/.done ## regenerate services/pb from protos/
 	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
 
+docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml
+	$(DEV)/bin/python -m services.gateway.docs_page
+
 ROLES := gateway model_server evaluator training serve
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
@@ -45,7 +75,7 @@ lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 
 .venvs/dev: $(DEV)/.done
 .venvs/serve: $(SERVE)/.done
-$(DEV)/.done $(SERVE)/.done: .venvs/%/.done: requirements/%.txt
+$(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done: .venvs/%/.done: requirements/%.txt
 	@echo "installing $< into .venvs/$* (once)"
 	@$(PYTHON) -m venv .venvs/$*
 	@.venvs/$*/bin/python $(PIP) $<
@@ -54,4 +84,4 @@ $(DEV)/.done $(SERVE)/.done: .venvs/%/.done: requirements/%.txt
 clean: ## remove virtual environments, caches and run folders
 	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
 
-.PHONY: help test lint protos lock clean .venvs/dev .venvs/serve
+.PHONY: help up down status logs restart base-image test test-containers lint protos lock clean .venvs/dev .venvs/serve

@@ -13,15 +13,18 @@ from services.gateway.batching import Batcher
 from services.gateway.chain import Reading, read_digits
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import Deadline
+from services.gateway.docs import docs_blueprint
 from services.gateway.door import guard
 from services.gateway.edge import Edge
-from services.gateway.health import ReadinessCheck
+from services.gateway.health import Readiness, ReadinessCheck
 from services.gateway.metrics import Metrics
 from services.gateway.models import GrpcModel, Metadata, Model
+from services.gateway.oip import oip_blueprint
 from services.gateway.page import create_page
 from services.gateway.problems import register_problems
 from services.gateway.reader import BlockingReader, Reader
 from services.gateway.routes import Recognize, gateway_blueprint
+from services.gateway.tfserving_rest import tfserving_rest_blueprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,14 @@ def create_app(
     app.extensions["gateway"] = Gateway(edge, reader, recognize)
     guard(app, edge, config.limits)
     register_problems(app, observe=edge.refused)
-    app.register_blueprint(
-        gateway_blueprint(
-            recognize, blocking, lambda: asyncio.run_coroutine_threadsafe(readiness(), loop).result(), metrics
-        )
-    )
+
+    def ready() -> Readiness:
+        return asyncio.run_coroutine_threadsafe(readiness(), loop).result()
+
+    app.register_blueprint(gateway_blueprint(recognize, blocking, ready, metrics))
+    app.register_blueprint(oip_blueprint(blocking, config.limits, ready))
+    app.register_blueprint(tfserving_rest_blueprint(blocking, config.limits))
+    app.register_blueprint(docs_blueprint())
     app.register_blueprint(create_page())
     return app
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 
 from flask import Blueprint, Response, abort, g, request
 
 from services import __version__
 from services.core.errors import InvalidInputError, ModelUnavailableError, TooLargeError
+from services.gateway.health import Readiness
 from services.gateway.limits import Limits
 from services.gateway.oip_messages import LENGTH_HEADER, read_infer_request, write_infer_response
-from services.gateway.oip_models import CHAIN, IMAGES, ServedModel, served_models
+from services.gateway.oip_models import IMAGES, ServedModel, served_models
 from services.gateway.reader import ReaderLike
 
 GZIP_FROM_BYTES = 1024
 GZIP_LEVEL = 1  # float tensors hardly shrink further
 
 
-def oip_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
+def oip_blueprint(reader: ReaderLike, limits: Limits, readiness: Callable[[], Readiness]) -> Blueprint:
     """The routes of /v2 over a reader of digits."""
     models = served_models(reader)
     oip = Blueprint("oip", __name__, url_prefix="/v2")
@@ -39,7 +41,10 @@ def oip_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
 
     @oip.get("/health/ready")
     def ready() -> dict:
-        _require_available(models[CHAIN], CHAIN)
+        found = readiness()
+        if not found.ready:
+            wrong = [f"{role}: {state}" for role, state in found.models.items() if state != "available"]
+            raise ModelUnavailableError("; ".join(wrong) or "the gateway is shutting down")
         return {"ready": True}
 
     @oip.get("/models/<name>")

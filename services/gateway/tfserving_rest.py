@@ -26,10 +26,10 @@ _OUTPUTS = (PROBABILITIES["name"], DIGIT["name"])
 def tfserving_rest_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
     """The routes of /v1/models over a reader of digits."""
     chain = ChainModel(reader)
-    tfserving = Blueprint("tfserving_rest", __name__, url_prefix=f"/v1/models/{CHAIN}")
+    tfserving = Blueprint("tfserving_rest", __name__, url_prefix="/v1/models")
 
-    @tfserving.get("")
-    @tfserving.get("/versions/<version>")
+    @tfserving.get("/digits")
+    @tfserving.get("/digits/versions/<version>")
     def status(version: str | None = None) -> Response:
         _check_version(version)
         state = "AVAILABLE" if chain.versions() else "LOADING"
@@ -41,14 +41,14 @@ def tfserving_rest_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
             }
         )
 
-    @tfserving.get("/metadata")
-    @tfserving.get("/versions/<version>/metadata")
+    @tfserving.get("/digits/metadata")
+    @tfserving.get("/digits/versions/<version>/metadata")
     def metadata(version: str | None = None) -> Response:
         _check_version(version)
         return _json(_METADATA)
 
-    @tfserving.post(":predict")
-    @tfserving.post("/versions/<version>:predict")
+    @tfserving.post("/digits:predict")
+    @tfserving.post("/digits/versions/<version>:predict")
     def predict(version: str | None = None) -> Response:
         _check_version(version)
         body = parse_json(request.get_data(), max_depth=limits.max_json_depth)
