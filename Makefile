@@ -64,6 +64,7 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 protos: $(DEV)/.done ## regenerate services/pb from protos/
 	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
 
+.PHONY: docs-page
 docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml
 	$(DEV)/bin/python -m services.gateway.docs_page
 
