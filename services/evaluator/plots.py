@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from services.evaluator.results import ARMS, Latency, Quality, Reliability, Results
 
@@ -128,23 +129,26 @@ def latency_distribution(case: Latency) -> str:
 
 def percentiles(cases: Sequence[Latency]) -> str:
     """From p50 to p99.9 for every kind of request, on one logarithmic scale."""
+    points = (("p50", 70, 1), ("p90", 42, 0.8), ("p99", 30, 0.6), ("p99.9", 18, 0.45))
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 0.42 * len(cases) + 0.9), layout="constrained")
+        figure = Figure(figsize=(11, 0.42 * len(cases) + 1.1), layout="constrained")
         panel = figure.subplots()
         panel.set_xscale("log")
-        for row, case in enumerate(cases):
-            panel.hlines(row, case.ms["p50"], case.ms["p99.9"], color=_STAND_INS["grid"], linewidth=5)
-            for name, size, opacity in (("p50", 70, 1), ("p90", 42, 0.8), ("p99", 30, 0.6), ("p99.9", 18, 0.45)):
-                panel.scatter(case.ms[name], row, size, color=_STAND_INS["always"], alpha=opacity, zorder=3)
-                if row == 0:
-                    panel.text(case.ms[name], -0.42, name, ha="center", fontsize=8.5, color=_STAND_INS["muted"])
-        panel.set_yticks(range(len(cases)), [case.case for case in cases])
-        panel.set_ylim(len(cases) - 0.5, -0.8)
+        rows = [case.case for case in cases]
+        lows, highs = ([case.ms[name] for case in cases] for name in ("p50", "p99.9"))
+        panel.hlines(rows, lows, highs, color=_STAND_INS["grid"], linewidth=5)
+        for name, size, opacity in points:
+            values = [case.ms[name] for case in cases]
+            panel.scatter(values, rows, size, color=_STAND_INS["always"], alpha=opacity, zorder=3, label=name)
+        panel.invert_yaxis()
+        panel.margins(y=0.12)
         panel.tick_params(axis="y", colors=_STAND_INS["ink"])
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        panel.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
         panel.grid(axis="y", visible=False)
         panel.set_xlabel("milliseconds")
+        panel.legend(loc="lower left", ncols=len(points), bbox_to_anchor=(0, 1), labelcolor=_STAND_INS["ink"])
         return _svg(figure, "percentiles")
 
 
@@ -160,7 +164,7 @@ def stages(cases: Sequence[Latency]) -> str:
             panel.barh(names, widths, 0.62, left=start, color=_STAND_INS[stage], label=stage)
             for row, (left, width, case) in enumerate(zip(start, widths, cases, strict=True)):
                 if width > 0.06:
-                    text = f"{width * case.ms['p50']:.2f}"
+                    text = f"{_stage_ms(case, stage):.2f}"
                     panel.text(left + width / 2, row, text, ha="center", va="center", fontsize=9, color="white")
             start = [left + width for left, width in zip(start, widths, strict=True)]
         panel.invert_yaxis()
@@ -192,11 +196,16 @@ def _accuracy_line(panel: Axes, results: Results, noise: str, arm: str) -> None:
                markersize=5, linestyle=dashes, label=ARMS[arm])  # fmt: skip
 
 
-def _share(case: Latency, stage: str) -> float:
-    """A stage's part of the median request; medians need not add up, so the rest is never below nothing."""
+def _stage_ms(case: Latency, stage: str) -> float:
+    """A stage's milliseconds; medians need not add up, so the rest is never below nothing."""
     if stage == "rest":
-        return max(0.0, 1 - sum(_share(case, each) for each in STAGES))
-    return min(1.0, case.stages_ms[stage] / case.ms["p50"])
+        return max(0.0, case.ms["p50"] - sum(case.stages_ms[each] for each in STAGES))
+    return case.stages_ms[stage]
+
+
+def _share(case: Latency, stage: str) -> float:
+    """Of the median request, or of the sum of stages where slices of a large request pass through them side by side."""
+    return _stage_ms(case, stage) / max(case.ms["p50"], sum(case.stages_ms[each] for each in STAGES))
 
 
 def _percent(values: Iterable[float]) -> list[float]:
