@@ -15,7 +15,7 @@ from deploy.stack.settings import ROOT, Settings
 SERVICES = ("denoiser", "classifier", "gateway")
 PROFILES = "train,evaluate,load,observe"
 START_TIMEOUT_S = 120.0
-TFSERVING_IMAGE = "tensorflow/serving:2.19.1"
+TFSERVING_IMAGE = "tensorflow/serving:2.20.0"
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
 AIR_GAPPED_IMAGE = "cleardigits-base:bookworm"
 
