@@ -57,7 +57,10 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 	promtool check rules deploy/prometheus/rules/*.yml
 	promtool test rules deploy/prometheus/tests/*.yml
 
-.PHONY: prometheus rules-test
+manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or kustomize, no cluster)
+	$(DEV)/bin/python deploy/kubernetes/render.py
+
+.PHONY: prometheus rules-test manifests
 
 ##@ Maintain
 

@@ -1,0 +1,359 @@
+"""deploy/kubernetes holds together: rendered from its sources, valid, locked down, names and ports meeting."""
+
+import re
+import shutil
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploy.kubernetes import render
+from services.gateway.config import GatewayConfig
+from tests.support import kubernetes
+from tests.support.kubernetes import OVERLAYS, Peer
+
+COMPOSE = yaml.safe_load((kubernetes.DEPLOY.parent / "docker-compose.yml").read_text())
+MODELS = ("denoiser", "classifier")
+
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def every_pod(kinds: set[str] = kubernetes.LONG_RUNNING | kubernetes.JOBS) -> pytest.MarkDecorator:
+    cases = [(overlay, pod) for overlay in OVERLAYS for pod in kubernetes.pods(overlay) if pod.kind in kinds]
+    return pytest.mark.parametrize(("overlay", "pod"), cases, ids=[f"{o}-{pod.name}" for o, pod in cases])
+
+
+# Rendering
+
+
+@every_overlay
+def test_the_rendering_was_made_from_the_sources_as_they_are(overlay):
+    header = (render.RENDERED / f"{overlay}.yaml").read_text().splitlines()[0]
+
+    assert header.endswith(f"sources: {render.digest()}"), "run `make manifests`"
+
+
+@pytest.mark.skipif(not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl")
+@every_overlay
+def test_kustomize_still_says_what_is_committed(overlay):
+    assert tuple(yaml.safe_load_all(render.build(overlay))) == kubernetes.manifests(overlay)
+
+
+def test_the_operator_gets_the_rules_that_promtool_tests():
+    assert yaml.safe_load(render.RULES.read_text()) == render.prometheus_rule()
+
+
+@every_overlay
+@pytest.mark.parametrize("version", ["1.32", "1.37"])
+def test_every_manifest_fits_the_schema_of_kubernetes(overlay, version):
+    checked = [m for m in kubernetes.manifests(overlay) if m["kind"] not in kubernetes.CUSTOM_KINDS]
+
+    for manifest in checked:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+    assert len(checked) >= 12
+
+
+@every_overlay
+def test_everything_lives_in_the_overlays_own_namespace(overlay):
+    (namespace,) = kubernetes.of_kind(overlay, "Namespace")
+
+    others = [m for m in kubernetes.manifests(overlay) if m["kind"] != "Namespace"]
+    assert {m["metadata"]["namespace"] for m in others} == {namespace["metadata"]["name"]}
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+# Pods: the `restricted` Pod Security Standard, and more
+
+
+@every_pod()
+def test_pods_meet_the_restricted_pod_security_standard(overlay, pod):
+    security = pod.spec["securityContext"]
+
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] > 0
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod.spec)
+    for volume in pod.spec.get("volumes", []):
+        assert set(volume) - {"name"} <= {"configMap", "emptyDir", "persistentVolumeClaim"}
+    for container in pod.every_container:
+        own = container["securityContext"]
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert not own.get("privileged", False)
+        assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+@every_pod()
+def test_pods_write_only_to_volumes_and_hold_no_token(overlay, pod):
+    assert pod.spec["automountServiceAccountToken"] is False
+    assert all(container["securityContext"]["readOnlyRootFilesystem"] is True for container in pod.every_container)
+    for volume in pod.spec.get("volumes", []):
+        assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""}), f"{volume['name']} may fill the node"
+
+
+@every_pod()
+def test_containers_ask_for_what_they_use_and_are_bounded(overlay, pod):
+    for container in pod.every_container:
+        requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+        assert set(requests) == set(limits) == {"cpu", "memory"}
+        assert requests["memory"] == limits["memory"], "memory cannot be throttled, only killed"
+
+
+@every_pod(kubernetes.LONG_RUNNING)
+def test_services_are_probed_for_start_readiness_and_life(overlay, pod):
+    (container,) = pod.containers
+    probes = {name: container[name] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+
+    for probe in probes.values():
+        target = probe.get("httpGet") or probe["tcpSocket"]
+        assert pod.port(target["port"]) is not None
+        assert probe["timeoutSeconds"] <= probe["periodSeconds"] * probe["failureThreshold"]
+    if pod.name in MODELS:
+        # status stays 200 when no version is left, and a bad version must not restart a server that holds a good one
+        assert probes["readinessProbe"]["httpGet"]["path"] == f"/v1/models/{pod.name}/metadata"
+        assert "tcpSocket" in probes["livenessProbe"]
+    else:
+        assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+# Names and ports meet
+
+
+@every_pod()
+def test_what_a_pod_mounts_and_reads_exists(overlay, pod):
+    volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
+    mounted = {mount["name"] for container in pod.every_container for mount in container.get("volumeMounts", [])}
+    config_maps = {v["configMap"]["name"] for v in volumes.values() if "configMap" in v} | {
+        source["configMapRef"]["name"] for container in pod.containers for source in container.get("envFrom", [])
+    }
+    claims = {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v}
+
+    assert mounted == set(volumes)
+    assert config_maps <= kubernetes.names(overlay, "ConfigMap")
+    assert claims <= kubernetes.names(overlay, "PersistentVolumeClaim")
+    if pod.kind in kubernetes.LONG_RUNNING:
+        assert pod.spec["serviceAccountName"] in kubernetes.names(overlay, "ServiceAccount")
+
+
+@every_pod({"Deployment"})
+def test_configuration_files_named_in_arguments_are_mounted(overlay, pod):
+    (container,) = pod.containers
+    named = re.findall(r"=/etc/cleardigits/(\S+)", " ".join(container.get("args", [])))
+    held = {
+        file
+        for volume in pod.spec["volumes"]
+        if "configMap" in volume
+        for config in kubernetes.of_kind(overlay, "ConfigMap")
+        if config["metadata"]["name"] == volume["configMap"]["name"]
+        for file in config["data"]
+    }
+
+    assert set(named) <= held
+    assert bool(named) == (pod.name in MODELS)
+
+
+@every_overlay
+def test_services_reach_pods_on_ports_they_have(overlay):
+    for service in kubernetes.of_kind(overlay, "Service"):
+        chosen = [
+            pod for pod in kubernetes.pods(overlay) if kubernetes.selects(service["spec"]["selector"], pod.labels)
+        ]
+        assert [pod.name for pod in chosen] == [service["metadata"]["name"]]
+        for port in service["spec"]["ports"]:
+            assert chosen[0].port(port["targetPort"]) is not None
+
+
+@pytest.mark.parametrize("overlay", ["dev", "production"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gateway_balances_over_headless_services(overlay, model):
+    service = next(s for s in kubernetes.of_kind(overlay, "Service") if s["metadata"]["name"] == model)
+    target = getattr(gateway_config(overlay), f"{model}_target")
+
+    assert service["spec"]["clusterIP"] == "None"
+    assert target == f"dns:///{model}:{service['spec']['ports'][0]['port']}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_with_kserve_the_gateway_calls_the_predictors_service(model):
+    grpc = kubernetes.pod("kserve", model).port("grpc")
+
+    assert getattr(gateway_config("kserve"), f"{model}_target") == f"dns:///{model}-predictor:{grpc}"
+    assert f"pvc://models/{model}" == kubernetes.pod("kserve", model).spec["model"]["storageUri"]
+    assert "models" in kubernetes.names("kserve", "PersistentVolumeClaim")
+
+
+def test_the_ingress_and_the_monitors_point_at_named_ports():
+    services = {s["metadata"]["name"]: s for s in kubernetes.of_kind("production", "Service")}
+    (ingress,) = kubernetes.of_kind("production", "Ingress")
+    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+
+    assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+    watched = set()
+    for monitor in kubernetes.of_kind("production", "ServiceMonitor"):
+        for name, service in services.items():
+            if kubernetes.selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
+                watched.add(name)
+                ports = {port["name"] for port in service["spec"]["ports"]}
+                assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+    assert watched == set(services)
+
+
+def test_kubernetes_scrapes_what_compose_scrapes():
+    """The same paths and the same filter, or a dashboard would be empty in one of the two."""
+    prometheus = yaml.safe_load((kubernetes.DEPLOY / "prometheus/prometheus.yml").read_text())
+    here = {
+        (endpoint["path"], *(rule["regex"] for rule in endpoint.get("metricRelabelings", [])))
+        for monitor in kubernetes.of_kind("production", "ServiceMonitor")
+        for endpoint in monitor["spec"]["endpoints"]
+    }
+
+    assert here == {
+        (job["metrics_path"], *(rule["regex"] for rule in job.get("metric_relabel_configs", [])))
+        for job in prometheus["scrape_configs"]
+    }
+
+
+@every_overlay
+def test_each_replica_count_has_one_owner(overlay):
+    autoscaled = {
+        hpa["spec"]["scaleTargetRef"]["name"] for hpa in kubernetes.of_kind(overlay, "HorizontalPodAutoscaler")
+    }
+    fixed = {d["metadata"]["name"] for d in kubernetes.of_kind(overlay, "Deployment") if "replicas" in d["spec"]}
+
+    assert not autoscaled & fixed
+    assert autoscaled | fixed == kubernetes.names(overlay, "Deployment")
+
+
+def test_in_production_a_drain_takes_one_pod_of_a_kind_and_pods_spread():
+    budgets = {b["metadata"]["name"]: b["spec"] for b in kubernetes.of_kind("production", "PodDisruptionBudget")}
+    scalers = {h["metadata"]["name"]: h["spec"] for h in kubernetes.of_kind("production", "HorizontalPodAutoscaler")}
+
+    for pod in kubernetes.pods("production"):
+        assert kubernetes.selects(budgets[pod.name]["selector"], pod.labels)
+        assert budgets[pod.name]["maxUnavailable"] < scalers[pod.name]["minReplicas"]
+        spread = pod.spec["topologySpreadConstraints"]
+        assert {rule["topologyKey"] for rule in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+        assert all(kubernetes.selects(rule["labelSelector"], pod.labels) for rule in spread)
+
+
+# Settings
+
+
+def gateway_config(overlay: str) -> GatewayConfig:
+    (container,) = kubernetes.pod(overlay, "gateway").containers
+    name = container["envFrom"][0]["configMapRef"]["name"]
+    (config_map,) = [c for c in kubernetes.of_kind(overlay, "ConfigMap") if c["metadata"]["name"] == name]
+    return GatewayConfig.from_env(config_map["data"])
+
+
+@every_overlay
+def test_the_gateway_accepts_its_settings_and_has_time_to_drain(overlay):
+    config, pod = gateway_config(overlay), kubernetes.pod(overlay, "gateway")
+
+    assert config.host == "0.0.0.0"
+    assert config.port == pod.port("http")
+    assert pod.spec["terminationGracePeriodSeconds"] > config.drain_s + config.shutdown_grace_s
+
+
+@every_overlay
+@pytest.mark.parametrize("model", MODELS)
+def test_model_servers_outlive_the_longest_call(overlay, model):
+    assert (
+        kubernetes.pod(overlay, model).spec["terminationGracePeriodSeconds"] > gateway_config(overlay).predict_timeout_s
+    )
+
+
+@pytest.mark.parametrize("overlay", ["dev", "production"])
+def test_denoiser_and_classifier_are_twins(overlay):
+    def template(model: str) -> str:
+        return yaml.safe_dump(kubernetes.pod(overlay, model).spec)
+
+    assert template("denoiser").replace("denoiser", "classifier") == template("classifier")
+
+
+@every_overlay
+@pytest.mark.parametrize("model", MODELS)
+def test_model_servers_get_every_flag_that_compose_gives_them(overlay, model):
+    (container,) = kubernetes.pod(overlay, model).containers
+    kserves_own = {"--port", "--rest_api_port", "--model_config_file"} if overlay == "kserve" else set()
+
+    wanted = {flag for flag in COMPOSE["services"][model]["command"] if flag.split("=")[0] not in kserves_own}
+    assert wanted <= set(container["args"])
+
+
+@every_overlay
+def test_images_are_pinned_and_those_of_compose(overlay):
+    serving = COMPOSE["services"]["denoiser"]["image"]
+    pinned = re.search(r"tensorflow/serving:[\w.]+", serving).group()
+    dockerfiles = [
+        *kubernetes.DEPLOY.parent.glob("services/*/Dockerfile"),
+        kubernetes.DEPLOY.parent / "training/Dockerfile",
+    ]
+    built = {f"cleardigits/{path.parent.name}" for path in dockerfiles} | {"cleardigits/models"}
+
+    for pod in kubernetes.pods(overlay):
+        if pod.kind == "InferenceService":
+            assert f"tensorflow/serving:{pod.spec['model']['runtimeVersion']}" == pinned
+            continue
+        for image in (container["image"] for container in pod.every_container):
+            repository, tag = image.split(":")
+            if repository == "tensorflow/serving":
+                assert image == pinned
+            else:
+                assert repository in built
+                assert re.fullmatch(r"\d+\.\d+\.\d+", tag)
+
+
+# Who may talk to whom
+
+INGRESS = Peer({}, {"kubernetes.io/metadata.name": "ingress-nginx"})
+MONITORING = Peer({}, {"kubernetes.io/metadata.name": "monitoring"})
+STRANGER = Peer({}, {"kubernetes.io/metadata.name": "somebody-else"})
+DNS = Peer({"k8s-app": "kube-dns"}, {"kubernetes.io/metadata.name": "kube-system"})
+
+
+@every_overlay
+def test_only_the_ingress_reaches_the_gateway_and_only_the_gateway_the_models(overlay):
+    gateway = kubernetes.pod(overlay, "gateway")
+    neighbour = Peer({"app.kubernetes.io/name": "something-new"})
+
+    assert kubernetes.may_connect(overlay, INGRESS, gateway, 8080)
+    assert not kubernetes.may_connect(overlay, STRANGER, gateway, 8080)
+    assert not kubernetes.may_connect(overlay, neighbour, gateway, 8080)
+    for name in MODELS:
+        model = kubernetes.pod(overlay, name)
+        grpc, rest = model.port("grpc"), model.port("http1" if overlay == "kserve" else "rest")
+        assert kubernetes.may_connect(overlay, gateway, model, grpc)
+        assert not kubernetes.may_connect(overlay, gateway, model, rest)
+        assert not kubernetes.may_connect(overlay, neighbour, model, grpc)
+        assert not kubernetes.may_connect(overlay, INGRESS, model, grpc)
+        assert not kubernetes.may_connect(overlay, model, gateway, 8080)
+        assert not kubernetes.may_connect(overlay, model, STRANGER, 443)
+
+
+@every_overlay
+def test_the_gateway_can_resolve_names_and_call_nobody_else(overlay):
+    gateway = kubernetes.pod(overlay, "gateway")
+
+    assert kubernetes.may_connect(overlay, gateway, DNS, 53)
+    assert not kubernetes.may_connect(overlay, gateway, STRANGER, 443)
+
+
+@every_overlay
+def test_prometheus_reads_metrics_where_there_is_one(overlay):
+    watched = overlay == "production"
+
+    assert kubernetes.may_connect(overlay, MONITORING, kubernetes.pod(overlay, "gateway"), 8080) is watched
+    if overlay != "kserve":
+        for name in MODELS:
+            model = kubernetes.pod(overlay, name)
+            assert kubernetes.may_connect(overlay, MONITORING, model, model.port("rest")) is watched
+            assert not kubernetes.may_connect(overlay, MONITORING, model, model.port("grpc"))
+
+
+@pytest.mark.parametrize("overlay", ["dev", "kserve"])
+def test_only_the_training_job_reaches_the_world(overlay):
+    assert kubernetes.may_connect(overlay, kubernetes.pod(overlay, "train"), STRANGER, 443)
+    assert not kubernetes.may_connect(overlay, kubernetes.pod(overlay, "seed-models"), STRANGER, 443)
