@@ -5,9 +5,11 @@ import threading
 import time
 
 from services.core.errors import ConfigError
-from services.model_server.batching import DirectRunner
-from services.model_server.config import MAX_MESSAGE_BYTES, ServerConfig
+from services.model_server.batching import BatchingRunner, DirectRunner, Runner
+from services.model_server.batching_parameters import BatchingParameters
+from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
 from services.model_server.engines.choice import EngineOptions
+from services.model_server.examples import Examples
 from services.model_server.grpc_api import handlers
 from services.model_server.loading import ServableLoader
 from services.model_server.metrics import Metrics
@@ -44,14 +46,15 @@ class ModelServer:
             ),
             allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
         )
-        self._runner = DirectRunner()
         prediction = Prediction(
-            self._models, self._runner, metrics, as_content=config.enable_serialization_as_tensor_content
+            self._models, _runner(config, metrics), metrics, as_content=config.enable_serialization_as_tensor_content
         )
-        self._grpc = build_server(config, handlers(prediction, self._models, metrics))
+        examples = Examples(prediction)
+        self._grpc = build_server(config, handlers(prediction, examples, self._models, metrics))
         self._health = HealthReporter(self._grpc, self._models) if config.enable_grpc_healthcheck_service else None
         self._rest_api = RestApi(
             prediction,
+            examples,
             self._models,
             metrics,
             metrics_path=config.metrics_path(),
@@ -108,3 +111,10 @@ class ModelServer:
         if self._rest:
             self._rest.stop(self._config.drain_seconds)
         stopped.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _runner(config: ServerConfig, metrics: Metrics) -> Runner:
+    message = config.batching_parameters()
+    if message is None:
+        return DirectRunner(CPUS)
+    return BatchingRunner(BatchingParameters.from_message(message, cpus=CPUS), metrics)

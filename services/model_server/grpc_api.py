@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from services.core.errors import InvalidInputError, ServiceError
+from services.model_server.examples import Examples
 from services.model_server.metrics import Metrics
 from services.model_server.model_service import get_model_status, reload_config
 from services.model_server.prediction import Prediction
@@ -21,13 +22,26 @@ MODEL_SERVICE = "tensorflow.serving.ModelService"
 Call = Callable[[Any, float | None], Any]
 
 
-def handlers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
+def handlers(
+    prediction: Prediction, examples: Examples, models: ModelRepository, metrics: Metrics
+) -> list[grpc.GenericRpcHandler]:
     """Both services, ready to be added to a server."""
     counted = _Counted(metrics)
     prediction_service = {
         "Predict": _unary(
             counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
             pb.PredictRequest,
+        ),
+        "Classify": _unary(
+            counted("Classify", lambda request, deadline: examples.classify(request, deadline=deadline)),
+            pb.ClassificationRequest,
+        ),
+        "Regress": _unary(
+            counted("Regress", lambda request, deadline: examples.regress(request, deadline=deadline)),
+            pb.RegressionRequest,
+        ),
+        "MultiInference": _unary(
+            lambda request, deadline: examples.multi_inference(request, deadline=deadline), pb.MultiInferenceRequest
         ),
         "GetModelMetadata": _unary(lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest),
     }

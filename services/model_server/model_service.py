@@ -2,8 +2,9 @@
 
 import logging
 
-from services.core.errors import InvalidInputError, ServiceError
+from services.core.errors import ServiceError
 from services.model_server.metrics import Metrics
+from services.model_server.prediction import require_spec
 from services.model_server.repository import ModelRepository
 from services.model_server.statuses import code_of
 from services.pb import tfserving_pb2 as pb
@@ -13,8 +14,7 @@ log = logging.getLogger(__name__)
 
 def get_model_status(models: ModelRepository, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
     """ModelService.GetModelStatus."""
-    if not request.HasField("model_spec"):
-        raise InvalidInputError("Missing ModelSpec")
+    require_spec(request)
     return pb.GetModelStatusResponse(model_version_status=models.statuses(request.model_spec))
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +24,15 @@ class Prediction:
     """What gRPC and REST share. `deadline` is a time of `time.monotonic`, or None for a caller that waits for ever."""
 
     def __init__(self, models: ModelRepository, runner: Runner, metrics: Metrics, *, as_content: bool = False) -> None:
-        self._models = models
+        self.models = models
         self._runner = runner
         self._metrics = metrics
         self._as_values = not as_content
 
     def predict(self, request: pb.PredictRequest, *, deadline: float | None) -> pb.PredictResponse:
         """PredictionService.Predict."""
-        _require_spec(request)
-        with self._models.acquire(request.model_spec) as servable:
+        require_spec(request)
+        with self.models.acquire(request.model_spec) as servable:
             signature = pick(servable.signatures, request.model_spec.signature_name)
             inputs = read_inputs(signature, request.inputs)
             names = read_filter(signature, request.output_filter)
@@ -63,13 +64,13 @@ class Prediction:
 
     def metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
         """PredictionService.GetModelMetadata."""
-        _require_spec(request)
+        require_spec(request)
         if not request.metadata_field:
             raise InvalidInputError("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != SIGNATURE_DEF:
                 raise InvalidInputError(f"Metadata field {field} is not supported")
-        with self._models.acquire(request.model_spec) as servable:
+        with self.models.acquire(request.model_spec) as servable:
             signatures = pb.SignatureDefMap(signature_def=servable.engine.definitions)
             response = pb.GetModelMetadataResponse(model_spec=resolved_spec(servable, ""))
         packed = response.metadata[SIGNATURE_DEF]
@@ -84,6 +85,7 @@ def resolved_spec(servable: Servable, signature_key: str) -> pb.ModelSpec:
     return spec
 
 
-def _require_spec(request: pb.PredictRequest | pb.GetModelMetadataRequest | pb.GetModelStatusRequest) -> None:
+def require_spec(request: Any) -> None:
+    """Every request says which model it means."""
     if not request.HasField("model_spec"):
         raise InvalidInputError("Missing ModelSpec")

@@ -12,6 +12,8 @@ import orjson
 
 from services.core.errors import InvalidInputError, ServiceError, TooLargeError
 from services.model_server import metrics as metrics_module
+from services.model_server.examples import Examples
+from services.model_server.json_examples import classification_results, read_examples, regression_results
 from services.model_server.json_tensors import parse_body, read_tensors, write_tensors
 from services.model_server.metrics import Metrics
 from services.model_server.model_service import get_model_status
@@ -44,6 +46,7 @@ class RestApi:
     def __init__(
         self,
         prediction: Prediction,
+        examples: Examples,
         models: ModelRepository,
         metrics: Metrics,
         *,
@@ -53,6 +56,7 @@ class RestApi:
         cors: bool = False,
     ) -> None:
         self._prediction = prediction
+        self._examples = examples
         self._models = models
         self._metrics = metrics
         self._metrics_path = metrics_path
@@ -95,7 +99,7 @@ class RestApi:
         deadline = time.monotonic() + self._timeout_s
         api = verb.capitalize()
         try:
-            answer = self._predict(spec, body, deadline)
+            answer = _CALLS[verb](self, spec, body, deadline)
         except ServiceError as exc:
             self._metrics.request_count.add((spec.name, code_of(exc).name))
             raise
@@ -115,6 +119,16 @@ class RestApi:
             names = list(signature.outputs)
             arrays = self._prediction.run(servable, signature, inputs, names, deadline=deadline)
         return write_tensors(dict(zip(names, arrays, strict=True)), rows=rows)
+
+    def _classify(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:
+        request = _examples_request(pb.ClassificationRequest, spec, body)
+        response = self._examples.classify(request, deadline=deadline)
+        return _pretty({"results": classification_results(response.result)})
+
+    def _regress(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:
+        request = _examples_request(pb.RegressionRequest, spec, body)
+        response = self._examples.regress(request, deadline=deadline)
+        return _pretty({"results": regression_results(response.result)})
 
     def _status(self, spec: pb.ModelSpec) -> bytes:
         response = get_model_status(self._models, pb.GetModelStatusRequest(model_spec=spec))
@@ -142,6 +156,15 @@ class RestApi:
         )
         signatures = pb.SignatureDefMap.FromString(response.metadata[SIGNATURE_DEF].value)
         return _pretty({"model_spec": plain(response.model_spec), "metadata": {"signature_def": plain(signatures)}})
+
+
+_CALLS = {"predict": RestApi._predict, "classify": RestApi._classify, "regress": RestApi._regress}
+
+
+def _examples_request(message_class: type, spec: pb.ModelSpec, body: bytes) -> Any:
+    document = parse_body(body)
+    spec.signature_name = document.get("signature_name", "")
+    return message_class(model_spec=spec, input=read_examples(document))
 
 
 def _raw_path(environ: dict[str, Any]) -> str:

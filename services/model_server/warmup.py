@@ -61,7 +61,8 @@ def replay(servable: Servable, metrics: Metrics, *, iterations: int) -> None:
 def _replay_one(servable: Servable, entry: pb.PredictionLog) -> None:
     kind = entry.WhichOneof("log_type")
     if kind != "predict_log":
-        raise LoadError(f"warm-up requests are Predict calls here, not {kind}")
+        log.warning("warm-up request left out: only Predict is replayed", extra={"kind": kind})
+        return
     request = entry.predict_log.request
     signature = pick(servable.signatures, request.model_spec.signature_name)
     inputs = read_inputs(signature, request.inputs)
