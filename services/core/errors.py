@@ -8,6 +8,7 @@ ServiceError
 ├── OverloadedError            the bounded queue is full: try again after `retry_after_s`
 │   └── RateLimitedError           this caller asked too often
 ├── DeadlineError              the request's own time is used up
+├── ClientGoneError            the caller closed the connection: nobody reads the answer
 └── ModelError                 a model server did not do its part
     ├── ModelNotFoundError         no model of that name or version
     ├── ModelUnavailableError      nobody answers at that address
@@ -54,6 +55,10 @@ class UnauthorizedError(ServiceError):
 
 class DeadlineError(ServiceError):
     """The request's time was used up before an answer was ready."""
+
+
+class ClientGoneError(ServiceError):
+    """The caller closed the connection before there was an answer."""
 
 
 class ModelError(ServiceError):

@@ -3,6 +3,7 @@
 import sys
 
 from services.core.errors import ConfigError
+from services.gateway.auth import ApiKeys
 from services.gateway.config import GatewayConfig
 from services.runtime.logs import configure_logging
 
@@ -11,6 +12,8 @@ def main() -> int:
     """Read the settings, set up the log, serve until told to stop."""
     try:
         config = GatewayConfig.from_env()
+        if config.api_keys_file:
+            ApiKeys.from_file(config.api_keys_file)  # a bad file is told here, before workers start
     except ConfigError as exc:
         print(f"gateway: {exc}", file=sys.stderr)
         return 2

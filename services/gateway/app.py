@@ -114,7 +114,7 @@ def grpc_denoiser(config: GatewayConfig) -> GrpcModel:
         output="denoised",
         output_shape=(28, 28, 1),
         timeout_s=config.predict_timeout_s,
-        reconnect_s=config.connect_timeout_s,
+        connect_s=config.connect_timeout_s,
     )
 
 
@@ -126,7 +126,7 @@ def grpc_classifier(config: GatewayConfig) -> GrpcModel:
         output="probabilities",
         output_shape=(10,),
         timeout_s=config.predict_timeout_s,
-        reconnect_s=config.connect_timeout_s,
+        connect_s=config.connect_timeout_s,
     )
 
 

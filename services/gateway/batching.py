@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from services.core.errors import OverloadedError
+from services.core.errors import DeadlineError, OverloadedError
 from services.gateway.chain import Reading
 from services.gateway.deadlines import Deadline
 from services.gateway.models import Metadata
@@ -117,7 +117,9 @@ class Batcher:
             raise OverloadedError(f"{ahead} images are waiting already", retry_after_s=retry_after_s)
         expected_s = self._pace.seconds(ahead + images + more) if ahead or more else 0.0
         if expected_s > deadline.remaining_s():
-            raise deadline.error(f"refused early: about {expected_s:.1f} s of work")
+            raise DeadlineError(
+                f"refused early: about {expected_s:.2f} s of work, {deadline.remaining_s():.2f} s left of the request's time"
+            )
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """At the end of this turn of the loop, so that whoever arrives in the same turn travels together."""

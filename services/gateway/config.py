@@ -27,7 +27,7 @@ class GatewayConfig:
     denoiser_model: str = "denoiser"  # name the denoiser is served under
     classifier_model: str = "classifier"  # name the classifier is served under
     predict_timeout_s: float = 5.0  # the most one call of a model may take, whatever time the request has left
-    connect_timeout_s: float = 1.0  # the longest pause between two attempts to reach a model server again
+    connect_timeout_s: float = 1.0  # for one attempt to connect to a model server; also the longest pause between two
     on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true
 
     # Time

@@ -19,18 +19,18 @@ class Deadline:
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def after(cls, budget_s: float, clock: Callable[[], float] = time.monotonic) -> Self:
-        """The deadline of a request that arrives now."""
-        return cls(clock() + budget_s, budget_s, clock)
+    def after(cls, budget_s: float, *, started_s: float | None = None) -> Self:
+        """The deadline of a request that began at `started_s`, or begins now."""
+        return cls((time.monotonic() if started_s is None else started_s) + budget_s, budget_s)
 
     @classmethod
-    def from_header(cls, value: str | None, *, default_ms: int, most_ms: int) -> Self:
+    def from_header(cls, value: str | None, *, default_ms: int, most_ms: int, started_s: float | None = None) -> Self:
         """From `Request-Timeout-Ms`: absent means the default, more than the cap means the cap."""
         if value is None:
-            return cls.after(default_ms / 1e3)
+            return cls.after(default_ms / 1e3, started_s=started_s)
         if not (value.isascii() and value.isdecimal() and len(value) <= 9 and int(value) > 0):
             raise InvalidInputError(f"{HEADER}: {value[:40]!r} is not a whole number of milliseconds above 0")
-        return cls.after(min(int(value), most_ms) / 1e3)
+        return cls.after(min(int(value), most_ms) / 1e3, started_s=started_s)
 
     def remaining_s(self) -> float:
         """Seconds left, never below 0."""

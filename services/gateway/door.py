@@ -8,6 +8,7 @@ from flask import Flask, Response, g, request
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.gateway.edge import Edge
 from services.gateway.limits import Limits
+from services.gateway.wsgi import ARRIVED
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -18,7 +19,9 @@ def guard(app: Flask, edge: Edge, limits: Limits) -> None:
 
     @app.before_request
     def enter() -> None:
-        g.visit = edge.enter(request.method, request.path, request.headers.get, request.remote_addr or "")
+        arrived_s = request.environ.get(ARRIVED)
+        address = request.remote_addr or ""
+        g.visit = edge.enter(request.method, request.path, request.headers.get, address, arrived_s=arrived_s)
         g.request_id, g.metadata = g.visit.request_id, g.visit.metadata
         if request.url_rule is not None:
             g.visit.route = request.url_rule.rule

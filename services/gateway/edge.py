@@ -1,9 +1,9 @@
 """What happens to every request, whichever way it takes: an id, a deadline, a key, a rate; then a line and a count."""
 
 import logging
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -32,7 +32,7 @@ class Visit:
     request_id: str
     method: str
     path: str
-    started_s: float
+    started_s: float  # on the monotonic clock
     metadata: Metadata
     client: str
     route: str = "other"
@@ -51,16 +51,16 @@ class Edge:
             RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
         )
 
-    def enter(self, method: str, path: str, header: Header, address: str) -> Visit:
+    def enter(self, method: str, path: str, header: Header, address: str, *, arrived_s: float | None = None) -> Visit:
         """Every request gets a Visit, before anything can go wrong."""
-        self._metrics.in_flight.inc()
+        self._metrics.request_began()
         given = header("x-request-id")
-        request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         metadata: list[tuple[str, str]] = [("x-request-id", request_id)]
         trace = header("traceparent")
         if trace and _TRACEPARENT.fullmatch(trace):
             metadata.append(("traceparent", trace))
-        return Visit(request_id, method, path, time.perf_counter(), metadata, self._address(header, address))
+        return Visit(request_id, method, path, arrived_s or time.monotonic(), metadata, self._address(header, address))
 
     def admit(self, visit: Visit, header: Header) -> Deadline:
         """Refuse whom the settings refuse; the deadline of the others."""
@@ -73,6 +73,7 @@ class Edge:
             header(HEADER.lower()),
             default_ms=self._config.request_timeout_ms,
             most_ms=self._config.max_request_timeout_ms,
+            started_s=visit.started_s,
         )
 
     def refused(self, error: ServiceError) -> None:
@@ -84,10 +85,8 @@ class Edge:
 
     def leave(self, visit: Visit, status: int) -> None:
         """Count the request, and write its line."""
-        total_s = time.perf_counter() - visit.started_s
-        self._metrics.in_flight.dec()
-        self._metrics.requests.labels(visit.route, str(status)).inc()
-        self._metrics.request_seconds.labels(visit.route).observe(total_s)
+        total_s = time.monotonic() - visit.started_s
+        self._metrics.request_ended(visit.route, status, total_s)
         wanted = self._config.access_log
         if wanted == "all" or (wanted == "errors" and status >= 400):
             fields: dict[str, object] = {
@@ -100,8 +99,8 @@ class Edge:
                 "images": visit.images,
                 "total_ms": round(1e3 * total_s, 2),
             }
-            for stage, spent in visit.timings_ms.items():
-                fields[f"{stage}_ms"] = round(spent, 2)
+            for stage, spent_ms in visit.timings_ms.items():
+                fields[f"{stage}_ms"] = spent_ms
             log.info("request", extra=fields)
 
     def _address(self, header: Header, address: str) -> str:

@@ -22,8 +22,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         named = {"registry": self.registry}
-        self.requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
-        self.request_seconds = Histogram(
+        self._requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
+        self._request_seconds = Histogram(
             "cleardigits_request_seconds", "From first byte to answer.", ["route"], buckets=_SECONDS, **named
         )
         stages = Histogram(
@@ -37,7 +37,7 @@ class Metrics:
         self._denoise, self._classify = stages.labels("denoise"), stages.labels("classify")
         self._batch = Histogram("cleardigits_batch_images", "Images in a call.", buckets=_IMAGES, **named)
         self._waiting = Gauge("cleardigits_queue_images", "Images that wait.", multiprocess_mode="livesum", **named)
-        self.in_flight = Gauge(
+        self._in_flight = Gauge(
             "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
         )
         self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
@@ -57,9 +57,24 @@ class Metrics:
             multiprocess_mode="mostrecent",
             **named,
         )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
         self._versions: dict[str, int] = {}
         for model in ("denoiser", "classifier"):
             self._model_available.labels(model).set(0)
+
+    def request_began(self) -> None:
+        """A request is under way."""
+        self._in_flight.inc()
+
+    def request_ended(self, route: str, status: int, total_s: float) -> None:
+        """A request was answered."""
+        children = self._children.get((route, status))
+        if children is None:
+            children = self._requests.labels(route, str(status)), self._request_seconds.labels(route)
+            self._children[route, status] = children
+        children[0].inc()
+        children[1].observe(total_s)
+        self._in_flight.dec()
 
     def decoded(self, spent_s: float) -> None:
         """A body became images."""

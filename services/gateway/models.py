@@ -92,14 +92,14 @@ class GrpcModel:
         output: str,
         output_shape: tuple[int, ...],
         timeout_s: float,
-        reconnect_s: float = 1.0,
+        connect_s: float = 1.0,
     ) -> None:
         self.target = target
         self.name = name
         self.output = output
         self.output_shape = output_shape
         self.timeout_s = timeout_s
-        self.reconnect_s = reconnect_s
+        self.connect_s = connect_s
         self._channel: grpc.aio.Channel | None = None
 
     async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
@@ -130,7 +130,7 @@ class GrpcModel:
 
     async def _call(self, path: str, request: bytes, timeout_s: float, metadata: Metadata) -> bytes:
         if self._channel is None:
-            self._channel = _open_channel(self.target, self.reconnect_s)
+            self._channel = _open_channel(self.target, self.connect_s)
             self._methods = {path: self._channel.unary_unary(path) for path in (PREDICT, GET_MODEL_STATUS)}
         try:
             return await self._methods[path](request, timeout=timeout_s, metadata=tuple(metadata) or None)
@@ -168,7 +168,7 @@ class GrpcModel:
         return Prediction(array, response.model_spec.version.value)
 
 
-def _open_channel(target: str, reconnect_s: float) -> grpc.aio.Channel:
+def _open_channel(target: str, connect_s: float) -> grpc.aio.Channel:
     options = (
         ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
         ("grpc.max_send_message_length", -1),
@@ -177,8 +177,8 @@ def _open_channel(target: str, reconnect_s: float) -> grpc.aio.Channel:
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", int(1e3 * reconnect_s)),
+        ("grpc.min_reconnect_backoff_ms", int(1e3 * connect_s)),  # despite its name: how long one attempt may take
+        ("grpc.max_reconnect_backoff_ms", int(1e3 * connect_s)),
         ("grpc.enable_http_proxy", 0),  # a model server is never behind the proxy of the environment
     )
     return grpc.aio.insecure_channel(target, options=options)

@@ -37,6 +37,9 @@ PROBLEMS: dict[type[errors.ServiceError], Problem] = {
     errors.OverloadedError: Problem(503, "overloaded", "Too much is waiting already"),
     errors.RateLimitedError: Problem(429, "rate-limited", "Too many requests from this client"),
     errors.DeadlineError: Problem(504, "deadline-exceeded", "The request's time was used up"),
+    errors.ClientGoneError: Problem(
+        499, "client-gone", "The client closed the connection"
+    ),  # for the log: nobody reads it
     errors.ModelError: Problem(502, "model-error", "A model server failed"),
     errors.ModelNotFoundError: Problem(503, "model-not-found", "The model is not being served"),
     errors.ModelUnavailableError: Problem(503, "model-unavailable", "A model server cannot be reached"),

@@ -5,12 +5,14 @@ Reader lives on the event loop; BlockingReader is the same for code in threads, 
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from services.core.errors import ServiceError
+from services.core.errors import ClientGoneError, ServiceError
 from services.core.noise_level import estimate, worth_denoising
 from services.gateway.batching import Batcher
 from services.gateway.chain import Reading
@@ -18,6 +20,29 @@ from services.gateway.deadlines import Deadline
 from services.gateway.models import Metadata, Model, Prediction, VersionStatus
 
 T = TypeVar("T")
+
+
+class Calls:
+    """What one request in a thread waits for on the loop; given up together when its client is gone."""
+
+    def __init__(self) -> None:
+        self._futures: list[Future[Any]] = []
+        self._given_up = False
+
+    def add(self, future: "Future[Any]") -> None:
+        """One more; it is cancelled at once if the client went away meanwhile."""
+        self._futures.append(future)
+        if self._given_up:
+            future.cancel()
+
+    def give_up(self) -> None:
+        """Cancel all, those to come too."""
+        self._given_up = True
+        for future in self._futures:
+            future.cancel()
+
+
+calls_of_thread: ContextVar[Calls | None] = ContextVar("calls_of_thread", default=None)
 
 
 class Reader:
@@ -118,4 +143,11 @@ class ReaderLike(Protocol):
 
 
 def _run(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    calls = calls_of_thread.get()
+    if calls is not None:
+        calls.add(future)
+    try:
+        return future.result()
+    except CancelledError as exc:
+        raise ClientGoneError("the client closed the connection") from exc

@@ -39,7 +39,7 @@ class Recognize:
         images, options = read_request(body, content_type, query=query, limits=self.limits)
         spent_s = time.perf_counter() - started
         self.metrics.decoded(spent_s)
-        visit.timings_ms["decode"] = 1e3 * spent_s
+        visit.timings_ms["decode"] = round(1e3 * spent_s, 2)
         visit.images = len(images)
         return images, options
 
@@ -47,8 +47,9 @@ class Recognize:
         self, visit: Visit, images: np.ndarray, options: Options, reading: Reading, accept: str | None
     ) -> Answer:
         """What the caller gets."""
-        visit.timings_ms.update(reading.timings_ms)
-        timings_ms = visit.timings_ms | {"total": 1e3 * (time.perf_counter() - visit.started_s)}
+        for stage, spent_ms in reading.timings_ms.items():
+            visit.timings_ms[stage] = round(spent_ms, 2)
+        timings_ms = visit.timings_ms | {"total": round(1e3 * (time.monotonic() - visit.started_s), 2)}
         return answers.recognized(
             reading,
             images,

@@ -1,31 +1,88 @@
 """Worker processes, and how they stop: granian, told what the settings say."""
 
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+from functools import partial
+
 from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from services.gateway.config import GatewayConfig
 
+log = logging.getLogger(__name__)
+
+_TO_THE_ROOT_LOGGER = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+
 
 def serve(config: GatewayConfig) -> int:
-    """Listen until SIGTERM or SIGINT; the exit status."""
-    granian = Granian(
-        "services.gateway",
-        address=config.host,
-        port=config.port,
-        workers=config.workers,
-        interface=Interfaces.RSGI,
-        loop=Loops.asyncio,
-        websockets=False,
-        backlog=2048,
-        workers_kill_timeout=int(config.shutdown_grace_s),
-        log_enabled=False,
-    )
-
-    def load(_target: str) -> object:
-        """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
-        from services.gateway.server import Server
-
-        return Server(config)
-
-    granian.serve(target_loader=load)
+    """Listen until SIGTERM or SIGINT, then finish what is in flight; the exit status."""
+    # Memory shared with the workers: set once, when the gateway begins to stop.
+    draining = multiprocessing.RawValue("b", 0)
+    granian = _DrainingServer(config, draining)
+    counts = _share_counts() if config.workers > 1 else None
+    try:
+        granian.serve(target_loader=partial(_load, config, draining))
+    except OSError as exc:
+        log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
+        return 1
+    finally:
+        if counts is not None:
+            shutil.rmtree(counts, ignore_errors=True)
+    log.info("stopped")
     return 0
+
+
+def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", _target: str) -> object:
+    """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
+    from services.gateway.server import Server
+
+    return Server(config, draining=lambda: bool(draining.value))
+
+
+class _DrainingServer(Granian):
+    """Granian that lets load balancers see /readyz fail before it closes the port."""
+
+    def __init__(self, config: GatewayConfig, draining: "multiprocessing.RawValue[int]") -> None:
+        super().__init__(
+            "services.gateway",
+            address=config.host,
+            port=config.port,
+            workers=config.workers,
+            interface=Interfaces.RSGI,
+            loop=Loops.asyncio,
+            websockets=False,
+            backlog=2048,
+            respawn_failed_workers=True,
+            workers_kill_timeout=max(1, round(config.shutdown_grace_s)),
+            log_level=LogLevels.warning,
+            log_dictconfig=_TO_THE_ROOT_LOGGER,
+        )
+        self._config = config
+        self._draining = draining
+        self.on_startup(self._say_where)
+
+    def _say_where(self) -> None:
+        log.info("listening", extra={"host": self.bind_addr, "port": self.bind_port, "workers": self.workers})
+
+    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
+        """Not ready from now on; a second signal, or the end of `drain_s`, stops the workers."""
+        if self._config.drain_s and not self._draining.value:
+            self._draining.value = 1
+            timer = threading.Timer(self._config.drain_s, super().signal_handler_interrupt)
+            timer.daemon = True
+            timer.start()
+        else:
+            self._draining.value = 1
+            super().signal_handler_interrupt()
+
+
+def _share_counts() -> str:
+    """A folder where the workers keep their counts, so that any of them can answer /metrics for all."""
+    folder = tempfile.mkdtemp(prefix="cleardigits-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where prometheus-client looks for it, in each worker
+    return folder

@@ -5,27 +5,27 @@ same edge, decoder, chain, answers and problems, without Flask and without a thr
 """
 
 import asyncio
-import io
-import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flask import Flask
-
-from services.core.errors import ServiceError
+from services.core.errors import ClientGoneError, DeadlineError, OverloadedError, ServiceError
 from services.gateway.answers import Answer
 from services.gateway.app import Gateway, create_app
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import Deadline
-from services.gateway.door import inflate
+from services.gateway.door import check_length, inflate
 from services.gateway.edge import Visit
+from services.gateway.presence import Presence
 from services.gateway.problems import problem_of
+from services.gateway.reader import Calls
 from services.gateway.routes import RECOGNIZE
+from services.gateway.wsgi import address_of, environ_of, run_wsgi
 
 SHORT_CUT_BYTES = 16 * 1024  # larger bodies take long to decode, which must not happen on the loop
-_FLASK_THREADS = 8
+HELD_BODIES = 8  # of the largest size, in memory at the same time
 
 
 class Server:
@@ -35,12 +35,16 @@ class Server:
         self._config = config
         self._limits = config.limits
         self._draining = draining
-        self._threads = ThreadPoolExecutor(_FLASK_THREADS, "flask")
+        self._held_bytes = 0
+        # Questions and work apart: a probe never waits behind ten thousand images.
+        self._for_work = ThreadPoolExecutor(HELD_BODIES, "flask-work")
+        self._for_questions = ThreadPoolExecutor(2, "flask-ask")
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Build the application on the worker's own loop; channels are opened here, after any fork."""
-        self._app: Flask = create_app(self._config, loop=loop, draining=self._draining)
+        self._app = create_app(self._config, loop=loop, draining=self._draining)
         self._gateway: Gateway = self._app.extensions["gateway"]
+        self._presence = Presence(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of the model servers."""
@@ -52,22 +56,28 @@ class Server:
         if scope.path == RECOGNIZE and scope.method == "POST" and length and int(length) <= SHORT_CUT_BYTES:
             await self._recognize(scope, protocol)
         else:
-            await self._through_flask(scope, protocol, length)
+            await self._through_flask(scope, protocol, int(length) if length else None)
 
     async def _recognize(self, scope: Any, protocol: Any) -> None:
-        edge = self._gateway.edge
-        header = scope.headers.get
-        visit = edge.enter("POST", RECOGNIZE, header, _address(scope))
+        """The short cut."""
+        visit = self._enter(scope)
         visit.route = RECOGNIZE
+        reading = asyncio.current_task()
+        entry = self._presence.begin(protocol, reading.cancel)
         try:
-            deadline = edge.admit(visit, header)
-            answer = await self._read(visit, deadline, await protocol(), scope)
+            deadline = self._gateway.edge.admit(visit, scope.headers.get)
+            async with asyncio.timeout_at(deadline.at_s):
+                body = await protocol()
+            answer = await self._read(visit, deadline, body, scope)
         except ServiceError as error:
-            edge.refused(error)
-            answer = problem_of(error, path=RECOGNIZE, request_id=visit.request_id)
-        headers = [("content-type", answer.content_type), ("x-request-id", visit.request_id), *answer.headers]
-        protocol.response_bytes(answer.status, headers, answer.body)
-        edge.leave(visit, answer.status)
+            answer = self._problem(visit, error)
+        except TimeoutError:
+            answer = self._problem(visit, deadline.error("the body did not arrive"))
+        except asyncio.CancelledError:
+            answer = self._problem(visit, ClientGoneError("the client closed the connection"))
+        finally:
+            self._presence.end(entry)
+        self._send(protocol, visit, answer)
 
     async def _read(self, visit: Visit, deadline: Deadline, body: bytes, scope: Any) -> Answer:
         header = scope.headers.get
@@ -82,62 +92,56 @@ class Server:
         )
         return recognize.answer(visit, images, options, reading, header("accept"))
 
-    async def _through_flask(self, scope: Any, protocol: Any, length: str | None) -> None:
-        body = await protocol()
-        loop = asyncio.get_running_loop()
-        environ = _environ(scope, body)
-        status, headers, parts = await loop.run_in_executor(self._threads, _call_wsgi, self._app, environ)
-        protocol.response_bytes(status, headers, parts)
+    async def _through_flask(self, scope: Any, protocol: Any, length: int | None) -> None:
+        """The long way: read the body within its limits, then a thread."""
+        arrived_s = time.monotonic()
+        calls = Calls()
+        entry = self._presence.begin(protocol, calls.give_up)
+        held: list[int] = []
+        try:
+            async with asyncio.timeout(self._config.max_request_timeout_ms / 1e3):
+                body = await self._body(protocol, length, held)
+            environ = environ_of(scope, body, arrived_s=arrived_s)
+            threads = self._for_questions if scope.method in ("GET", "HEAD", "OPTIONS") else self._for_work
+            answer = await run_wsgi(self._app, environ, threads, calls)
+        except (ServiceError, TimeoutError) as error:
+            if not isinstance(error, ServiceError):
+                error = DeadlineError("the body did not arrive in time")
+            visit = self._enter(scope)
+            self._send(protocol, visit, self._problem(visit, error))
+        else:
+            protocol.response_bytes(answer.status, answer.headers, answer.body)
+        finally:
+            self._held_bytes -= sum(held)
+            self._presence.end(entry)
 
+    async def _body(self, protocol: Any, length: int | None, held: list[int]) -> bytes:
+        """The whole body; refused as soon as it is known to be too large, or memory for it is short."""
+        if length is not None:
+            check_length(length, self._limits)
+            self._hold(length, held)
+            return await protocol()
+        parts: list[bytes] = []
+        async for part in protocol:
+            self._hold(len(part), held)
+            parts.append(part)
+            check_length(sum(held), self._limits)
+        return b"".join(parts)
 
-def _address(scope: Any) -> str:
-    return scope.client.rpartition(":")[0]
+    def _hold(self, size: int, held: list[int]) -> None:
+        if self._held_bytes + size > HELD_BODIES * self._limits.max_body_bytes:
+            raise OverloadedError(f"bodies of {self._held_bytes} bytes are being read already", retry_after_s=1.0)
+        held.append(size)
+        self._held_bytes += size
 
+    def _enter(self, scope: Any) -> Visit:
+        return self._gateway.edge.enter(scope.method, scope.path, scope.headers.get, address_of(scope))
 
-def _environ(scope: Any, body: bytes) -> dict[str, Any]:
-    """A WSGI environment for a request that is wholly here."""
-    host, _, port = scope.server.rpartition(":")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
-        "SERVER_NAME": host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": _address(scope),
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    for name, value in scope.headers.items():
-        key = name.upper().replace("-", "_")
-        if key == "CONTENT_TYPE":
-            environ[key] = value
-        elif key != "CONTENT_LENGTH":
-            variable = f"HTTP_{key}"
-            environ[variable] = f"{environ[variable]},{value}" if variable in environ else value
-    if scope.authority and "HTTP_HOST" not in environ:
-        environ["HTTP_HOST"] = scope.authority
-    return environ
+    def _problem(self, visit: Visit, error: ServiceError) -> Answer:
+        self._gateway.edge.refused(error)
+        return problem_of(error, path=visit.path, request_id=visit.request_id)
 
-
-def _call_wsgi(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> tuple[int, list, bytes]:
-    """Run a WSGI application to its end."""
-    started: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        started[:] = [int(status.split(" ", 1)[0]), headers]
-
-    parts = app(environ, start_response)
-    try:
-        body = b"".join(parts)
-    finally:
-        if hasattr(parts, "close"):
-            parts.close()
-    return started[0], started[1], body
+    def _send(self, protocol: Any, visit: Visit, answer: Answer) -> None:
+        headers = [("content-type", answer.content_type), ("x-request-id", visit.request_id), *answer.headers]
+        protocol.response_bytes(answer.status, headers, answer.body)
+        self._gateway.edge.leave(visit, answer.status)
