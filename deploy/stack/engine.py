@@ -70,7 +70,7 @@ def pull(name: str) -> str | None:
         return None
     print(f"  pulling {name}", flush=True)
     pulled = run(["docker", "pull", "--quiet", name])
-    return None if pulled.returncode == 0 else last_line(pulled.stderr)
+    return None if pulled.returncode == 0 else last_line(pulled.stderr).rpartition(": ")[2]
 
 
 def _compose() -> tuple[str, ...]:

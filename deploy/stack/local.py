@@ -15,7 +15,7 @@ from pathlib import Path
 from deploy.stack import chain, supervisor
 from deploy.stack.errors import StackError
 from deploy.stack.ports import require_free
-from deploy.stack.settings import ROOT, Settings
+from deploy.stack.settings import ROOT, SERVE_VENV, Settings
 
 SERVICES = ("denoiser", "classifier", "gateway")
 START_TIMEOUT_S = 60.0
@@ -27,12 +27,10 @@ class LocalStack:
 
     mode = "local"
 
-    def __init__(self, settings: Settings, venv: Path = ROOT / ".venvs/serve") -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._venv = venv
         self._logs = settings.var / "log"
         self._socket = _socket_path(settings.var)
-        self._pid_file = settings.var / "supervisor.pid"
         self._ready_urls = {
             "denoiser": f"http://127.0.0.1:{settings.denoiser_rest_port}/v1/models/denoiser/metadata",
             "classifier": f"http://127.0.0.1:{settings.classifier_rest_port}/v1/models/classifier/metadata",
@@ -60,9 +58,10 @@ class LocalStack:
 
     def down(self) -> None:
         """End every process: supervisord asks each to finish, and ends those that do not."""
-        pid = self._supervisor_pid()
         if self.is_up():
-            supervisor.connect(self._socket).shutdown()
+            rpc = supervisor.connect(self._socket)
+            pid = rpc.getPID()
+            rpc.shutdown()
             chain.wait_until(lambda: not _runs(pid), timeout_s=60)
         self._end_leftovers()
         self._socket.unlink(missing_ok=True)
@@ -89,12 +88,16 @@ class LocalStack:
         self._wait_ready()
 
     def _install(self) -> None:
-        """The virtual environment with what serving needs, made once."""
-        if subprocess.call(["make", "--no-print-directory", f".venvs/{self._venv.name}"], cwd=ROOT) != 0:
-            raise StackError(
-                "the virtual environment could not be made (reason above): "
-                "it needs a package index within reach, and python3-venv on Debian"
-            )
+        """The virtual environment with what serving needs, made once; one of the person's own is taken as it is."""
+        venv = self._settings.venv
+        if venv == ROOT / SERVE_VENV:
+            if subprocess.call(["make", "--no-print-directory", SERVE_VENV], cwd=ROOT) != 0:
+                raise StackError(
+                    "the virtual environment could not be made (reason above): "
+                    "it needs a package index within reach, and python3-venv on Debian"
+                )
+        elif not (venv / "bin/supervisord").exists():
+            raise StackError(f"CLEARDIGITS_VENV={venv} has no supervisor: pip install -r requirements/serve.txt there")
 
     def _start(self) -> None:
         settings = self._settings
@@ -115,7 +118,7 @@ class LocalStack:
             "STACK_VAR": str(settings.var),
             "STACK_LOGS": str(self._logs),
             "STACK_SOCKET": str(self._socket),
-            "STACK_PYTHON": str(self._venv / "bin/python"),
+            "STACK_PYTHON": str(settings.venv / "bin/python"),
             "STACK_MODELS": str(settings.models),
             "STACK_DENOISER_PORT": str(settings.denoiser_port),
             "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
@@ -123,7 +126,7 @@ class LocalStack:
             "STACK_CLASSIFIER_REST_PORT": str(settings.classifier_rest_port),
         }
         started = subprocess.run(
-            [self._venv / "bin/supervisord", "-c", CONFIG],
+            [settings.venv / "bin/supervisord", "-c", CONFIG],
             env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
         if started.returncode != 0:
@@ -145,7 +148,7 @@ class LocalStack:
                 del waiting[name]
                 print(f"  {name:<11} ready after {time.monotonic() - began:.1f} s", flush=True)
             waited_s = time.monotonic() - began
-            if waited_s - noted_s > 5:
+            if waiting and waited_s - noted_s > 5:
                 noted_s = waited_s
                 print(f"  waiting for {', '.join(waiting)} ({waited_s:.0f} s)", flush=True)
             for process in supervisor.processes(self._socket):
@@ -163,12 +166,6 @@ class LocalStack:
         yield "127.0.0.1", settings.denoiser_rest_port, "CLEARDIGITS_DENOISER_REST_PORT"
         yield "127.0.0.1", settings.classifier_port, "CLEARDIGITS_CLASSIFIER_PORT"
         yield "127.0.0.1", settings.classifier_rest_port, "CLEARDIGITS_CLASSIFIER_REST_PORT"
-
-    def _supervisor_pid(self) -> int:
-        try:
-            return int(self._pid_file.read_text())
-        except (OSError, ValueError):
-            return 0
 
     def _end_leftovers(self) -> None:
         """End processes whose supervisord was killed. Linux: supervisord marks its children's environment."""
@@ -196,8 +193,6 @@ def _socket_path(var: Path) -> Path:
 
 def _runs(pid: int) -> bool:
     """Whether this process exists and is more than an entry waiting to be collected."""
-    if not pid:
-        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -9,6 +9,7 @@ from typing import Self
 from deploy.stack.errors import StackError
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVE_VENV = ".venvs/serve"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class Settings:
     classifier_port: int
     classifier_rest_port: int
     models: Path
-    var: Path
+    var: Path  # logs, sockets and state of what runs
+    venv: Path  # what serving needs, for local processes
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ROOT / ".env") -> Self:
@@ -49,6 +51,7 @@ class Settings:
             classifier_rest_port=port("CLEARDIGITS_CLASSIFIER_REST_PORT", 8511),
             models=folder("CLEARDIGITS_MODELS", "models"),
             var=folder("CLEARDIGITS_VAR", "var"),
+            venv=folder("CLEARDIGITS_VENV", SERVE_VENV),
         )
 
     @property
