@@ -49,7 +49,12 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
-.PHONY: evaluate
+PROFILE ?= mix
+load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open MINUTES= USERS= RATE= WEB=1)
+	$(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \
+	$(RATE:%=--rate=%) $(WEB:%=--web) $(ARGS)
+
+.PHONY: evaluate load
 
 ##@ Operate
 

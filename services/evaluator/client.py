@@ -85,6 +85,14 @@ class GatewayClient:
         exchange = self.send(as_npy(images), NPY, denoise=denoise, preprocess="none", **options)
         return read_json(exchange, count=len(images))
 
+    def served_models(self, images: Images) -> dict[str, int]:
+        """The version of each model that answers right now, found by asking for a reading of `images`."""
+        answer = self.recognize(images, "always")
+        try:
+            return {role: int(answer["models"][role]["version"]) for role in ("denoiser", "classifier")}
+        except (KeyError, TypeError, ValueError) as exc:
+            raise GatewayError(f"the answer does not name both models' versions: {answer.get('models')}") from exc
+
     def send(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
         """One POST /v1/recognize; anything but 200 raises GatewayError (after retries, for a patient client)."""
         exchange = self.exchange(body, content_type, accept=accept, **query)

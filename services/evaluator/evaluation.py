@@ -58,13 +58,13 @@ def evaluate(
     """Run the plan. A gateway that fails for good ends it early: the findings then say why they are partial."""
     client.require_ready()
     dataset = dataset.first(plan.images)
-    served = _served_models(client, dataset)
+    served = client.served_models(dataset.images[:1])
     chain = InProcessChain(models, **served)
     findings = Findings(Results(_conditions(plan, client, command), _described(dataset), served))
     try:
         _accuracy(plan, dataset, client, chain, findings, progress)
         _latency(plan, dataset, client, findings.results, progress)
-        if (served_now := _served_models(client, dataset)) != served:
+        if (served_now := client.served_models(dataset.images[:1])) != served:
             raise GatewayError(f"the models changed during the run: {served} at first, {served_now} at the end")
         findings.results.complete = True
     except GatewayError as exc:
@@ -146,11 +146,6 @@ def _headline(conditions: Sequence[Condition]) -> Condition:
     """Gaussian at 0.5, or what is nearest to it in this grid."""
     noisy = [each for each in conditions if each.noise != CLEAN] or list(conditions)
     return min(noisy, key=lambda each: (each.noise != "gaussian", abs(each.level - HEADLINE_LEVEL)))
-
-
-def _served_models(client: GatewayClient, dataset: Dataset) -> dict[str, int]:
-    answer = client.recognize(dataset.images[:1], "always")
-    return {role: int(answer["models"][role]["version"]) for role in ("denoiser", "classifier")}
 
 
 def _described(dataset: Dataset) -> dict[str, object]:

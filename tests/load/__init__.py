@@ -1,0 +1,1 @@
+"""Load tests: run by `make load`, never by `make test`."""
