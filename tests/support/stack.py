@@ -79,6 +79,13 @@ class Child:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def close(self) -> None:
+        """Stop for good: what it printed is gone."""
+        try:
+            self.stop()
+        finally:
+            self._output.close()
+
     def output(self) -> str:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
@@ -86,9 +93,10 @@ class Child:
 
 @dataclass
 class Stack:
-    """What a test talks to: `url`, and the three services by name."""
+    """What a test talks to: `url`, the three services by name, and where each says its metrics."""
 
     url: str
+    metrics: Mapping[str, str]  # service -> host:port
     denoiser: Child
     classifier: Child
     gateway: Child
@@ -118,7 +126,9 @@ class Stack:
 def running_stack(models: Path = MODELS, gateway: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """A ready stack; `gateway` holds settings without their prefix, such as {"REQUEST_TIMEOUT_MS": "500"}."""
     ports = {name: free_port() for name in ("denoiser", "classifier", "gateway")}
-    servers = [_model_server(name, ports[name], models) for name in ("denoiser", "classifier")]
+    rest_ports = {name: free_port() for name in ("denoiser", "classifier")}
+    servers = [_model_server(name, ports[name], rest_ports[name], models) for name in rest_ports]
+    metrics = {name: f"127.0.0.1:{port}" for name, port in {**ports, **rest_ports}.items()}
     settings = {
         "PORT": str(ports["gateway"]),
         "DENOISER_TARGET": f"127.0.0.1:{ports['denoiser']}",
@@ -127,15 +137,22 @@ def running_stack(models: Path = MODELS, gateway: Mapping[str, str] | None = Non
     }
     environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
     door = Child("gateway", ["services.gateway"], environment)
-    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", *servers, door)
+    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", metrics, *servers, door)
     with ExitStack() as ends:
         for child in stack.children:
             child.start()
-            ends.callback(child.stop)
+            ends.callback(child.close)
         stack.wait_ready()
         yield stack
 
 
-def _model_server(name: str, port: int, models: Path) -> Child:
-    flags = {"port": port, "host": "127.0.0.1", "model_name": name, "model_base_path": models / name}
+def _model_server(name: str, port: int, rest_port: int, models: Path) -> Child:
+    flags = {
+        "port": port,
+        "rest_api_port": rest_port,
+        "host": "127.0.0.1",
+        "model_name": name,
+        "model_base_path": models / name,
+        "monitoring_config_file": ROOT / "deploy/serving/monitoring.config",
+    }
     return Child(name, ["services.model_server", *(f"--{flag}={value}" for flag, value in flags.items())])

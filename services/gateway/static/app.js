@@ -23,11 +23,11 @@ const state = { source: 0, kind: "gaussian", level: 0.5, seed: 1, clean: null, c
 
 const results = createResults();
 const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
-const refresh = latestOnly(round);
+const schedule = latestOnly(round);
 const status = watchStatus({ retry });
 
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
-async function round(isLate) {
+async function round({ isLate, isNewest }) {
   if (pad.isEmpty()) return;
   const source = state.source;
   try {
@@ -48,6 +48,7 @@ async function round(isLate) {
     await results.show(cleaned, plain);
     status.answered(cleaned);
     notice(null);
+    if (isNewest()) element("reading").ariaBusy = "false";
   } catch (error) {
     if (!isLate()) explain(error);
   }
@@ -65,6 +66,12 @@ function explain(error) {
   if (!(error instanceof ChainError)) throw error;
   notice(error.again ? `${error.message} Trying again…` : error.message, error);
   if (error.again) status.failed(error);
+}
+
+/** What is shown is no longer the answer to what was drawn: get that one. */
+function refresh() {
+  element("reading").ariaBusy = "true";
+  schedule();
 }
 
 function retry() {
@@ -85,6 +92,7 @@ function sourceChanged({ sameDigit = false } = {}) {
   const empty = pad.isEmpty();
   if (!sameDigit || empty) results.clear();
   if (empty) {
+    element("reading").ariaBusy = "false";
     Object.assign(state, { clean: null, noisy: null });
     for (const id of ["clean", "noisy"]) blank(element(id));
     element("curl").textContent = "";

@@ -55,6 +55,7 @@ async function call(url, init) {
 
 async function refusal(response) {
   const problem = await response.json().catch(() => ({})); // a proxy in between may answer in HTML
+  if (problem.ready === false) return notReady(problem);
   const slug = String(problem.type ?? "").split("/").pop();
   const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";
   const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 1.5);
@@ -76,9 +77,15 @@ async function refusal(response) {
       return new ChainError(`The models took too long to answer${detail}.`, later);
     case "model-unavailable":
     case "model-not-found":
-    case "not-ready":
       return new ChainError(`The models are not ready${detail}.`, later);
     default:
       return new ChainError(`The service could not answer${detail}.`, { again: response.status >= 500, afterMs });
   }
+}
+
+/** /readyz names, for each model, what is wrong with it. */
+function notReady({ draining, models }) {
+  if (draining) return new ChainError("The gateway is shutting down.", { again: true });
+  const wrong = Object.values(models).filter((state) => state !== "available");
+  return new ChainError(`The models are not ready (${wrong.join("; ")}).`, { again: true });
 }

@@ -1,9 +1,11 @@
 // Runs work for the newest input only: gathers changes for a moment, one run at a time, one waiting at most.
 
 const SHORTEST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 300;
 
 /**
- * `work(isLate)` does the job for the input as it is when it starts, and asks `isLate()` before it shows anything.
+ * `work({ isLate, isNewest })` does the job for the input as it is when it starts, and asks `isLate()` before it shows
+ * anything; `isNewest()` tells whether nothing changed since.
  * The pause grows with the length of the last run, so on a slow line answers still come while somebody draws.
  */
 export function latestOnly(work) {
@@ -21,9 +23,9 @@ export function latestOnly(work) {
     running = true;
     const started = performance.now();
     try {
-      await work(() => waiting);
+      await work({ isLate: () => waiting, isNewest: () => !waiting && timer === undefined });
     } finally {
-      pauseMs = Math.max(SHORTEST_PAUSE_MS, 1.2 * (performance.now() - started));
+      pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, 1.2 * (performance.now() - started)));
       running = false;
       if (waiting) {
         waiting = false;

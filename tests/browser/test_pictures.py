@@ -1,0 +1,123 @@
+"""Files: chosen, pasted, dropped, unreadable."""
+
+import base64
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import expect
+
+SEVEN = [(90, 70), (220, 66), (150, 240)]
+
+
+def photo(kind: str = "PNG", size: int = 300) -> bytes:
+    """A seven in dark ink on light paper, as a camera sees it: not square, not white, not black."""
+    paper = Image.new("RGB", (size + 60, size), (233, 229, 220))
+    ImageDraw.Draw(paper).line([(x * size / 300, y * size / 300) for x, y in SEVEN], (30, 34, 60), size // 14, "curve")
+    out = BytesIO()
+    paper.save(out, kind)
+    return out.getvalue()
+
+
+HAND_OVER = """([name, type, data, event]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type }));
+  const options = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(
+    event === "paste"
+      ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
+      : new DragEvent(event, { ...options, dataTransfer: transfer }));
+}"""
+
+
+def choose(demo, name: str, kind: str, data: bytes) -> None:
+    demo.file.set_input_files({"name": name, "mimeType": kind, "buffer": data})
+
+
+def paste(demo, name: str, kind: str, data: bytes) -> None:
+    demo.page.evaluate(HAND_OVER, [name, kind, base64.b64encode(data).decode(), "paste"])
+
+
+def drop(demo, name: str, kind: str, data: bytes) -> None:
+    for event in ("dragover", "drop"):
+        demo.page.evaluate(HAND_OVER, [name, kind, base64.b64encode(data).decode(), event])
+
+
+@pytest.mark.parametrize("hand_over", [choose, paste, drop])
+def test_a_picture_handed_over_is_read(demo, hand_over: Callable):
+    demo.set_level(0)
+
+    hand_over(demo, "seven.png", "image/png", photo())
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "7"
+    assert demo.pixels("clean")[0].max() < 30  # the paper has become black
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type"),
+    [
+        ("JPEG", "image/jpeg"),
+        ("WEBP", "image/webp"),
+        ("BMP", "image/bmp"),
+        ("GIF", "image/gif"),
+        ("TIFF", "image/tiff"),
+    ],
+)
+def test_common_picture_files_are_read(demo, kind, media_type):
+    """TIFF too, which Chromium itself cannot show."""
+    demo.set_level(0)
+
+    choose(demo, f"seven.{kind.lower()}", media_type, photo(kind))
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "7"
+
+
+def test_a_kind_only_the_browser_knows_is_sent_as_png(demo):
+    """The gateway does not read AVIF; Chromium does."""
+    demo.set_level(0)
+
+    choose(demo, "seven.avif", "image/avif", photo("AVIF"))
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "7"
+
+
+def test_a_photograph_larger_than_the_gateway_takes_is_made_smaller(demo):
+    demo.set_level(0)
+
+    choose(demo, "large.jpg", "image/jpeg", photo("JPEG", size=5200))
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "7"
+
+
+def test_a_28x28_picture_stays_as_it_is(demo):
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 13:16] = 255
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+
+    choose(demo, "one.png", "image/png", out.getvalue())
+    demo.wait_for_answer()
+    assert (demo.pixels("clean") == pixels).all()
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence(demo):
+    choose(demo, "notes.txt", "text/plain", b"seven")
+
+    expect(demo.notice_text).to_contain_text("This file cannot be read as a picture (")
+    expect(demo.digit_with).to_have_text("–")
+    demo.take_sample(3)
+    expect(demo.notice).to_be_hidden()
+    assert demo.forgive() == 1  # the refusal itself, status 422
+
+
+def test_drawing_over_a_picture_starts_afresh(demo):
+    demo.set_level(0)
+    choose(demo, "seven.png", "image/png", photo())
+    demo.wait_for_answer()
+
+    demo.draw(1)
+    assert demo.digits()[0] == "1"
+    expect(demo.undo).to_be_enabled()
