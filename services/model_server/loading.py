@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.model_server.engines.base import LoadError
 from services.model_server.engines.choice import EngineOptions, load_engine
 from services.model_server.metrics import Metrics
 from services.model_server.servable import Servable
@@ -19,7 +20,13 @@ class ServableLoader:
     warmup_iterations: int = 1
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
-        servable = Servable(name, version, path, load_engine(path, self.engine))
+        try:
+            engine = load_engine(path, self.engine)
+        except LoadError:
+            self.metrics.load_attempts.add((str(path), "fail"))
+            raise
+        self.metrics.load_attempts.add((str(path), "success"))
+        servable = Servable(name, version, path, engine)
         if self.warmup:
             replay(servable, self.metrics, iterations=self.warmup_iterations)
         return servable

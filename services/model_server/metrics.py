@@ -103,6 +103,11 @@ class Metrics:
             ("model_name", "API", "runtime"),
             LATENCY_BUCKETS,
         )
+        self.load_attempts = Counter(
+            "/tensorflow/cc/saved_model/load_attempt_count",
+            "The number of times a SavedModel was loaded.",
+            ("model_path", "status"),
+        )
         self.model_warmup_latency = Histogram(
             PREFIX + "model_warmup_latency",
             "Distribution of wall time (in microseconds) of warm-up.",
