@@ -1,0 +1,118 @@
+"""The dashboard and the alerts, on live data: a real Prometheus watches the real stack under load."""
+
+import math
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import requests
+
+from services.core.images import encode_png
+from tests.support import monitoring
+from tests.support.prometheus import Prometheus, running_prometheus
+from tests.support.stack import MODELS, Stack, running_stack
+
+pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="apt install prometheus")
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """The stack under load, with a version of the denoiser that cannot be loaded."""
+    models = tmp_path_factory.mktemp("stack") / "models"
+    shutil.copytree(MODELS, models)
+    with running_stack(models=models) as stack, load(stack):
+        broken = models / "denoiser" / "99"
+        broken.mkdir()
+        (broken / "saved_model.pb").write_bytes(b"not a model")
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack, tmp_path_factory):
+    with running_prometheus(stack.metrics, tmp_path_factory.mktemp("prometheus")) as prometheus:
+        prometheus.wait("sum(up) == 3", WITHIN_S)
+        yield prometheus
+
+
+class load:
+    """Steady traffic in the background: pictures that are read, and now and then one whose time is too short."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._url = f"{stack.url}/v1/recognize"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        rng = np.random.default_rng(7)
+        pictures = [encode_png(rng.random((28, 28, 1), np.float32)) for _ in range(8)]
+        with requests.Session() as session:
+            session.headers["Content-Type"] = "image/png"
+            while not self._over.wait(0.05):
+                for picture in pictures:
+                    session.post(self._url, data=picture, timeout=5)
+                session.post(self._url, data=pictures[0], headers={"Request-Timeout-Ms": "1"}, timeout=5)
+
+
+def answers(prometheus: Prometheus, promql: str) -> bool:
+    """Whether an expression has samples, all of them numbers."""
+    samples = prometheus.query(promql)
+    return bool(samples) and all(math.isfinite(float(sample["value"][1])) for sample in samples)
+
+
+def unanswered(prometheus: Prometheus, expressions: list[monitoring.Expression]) -> list[monitoring.Expression]:
+    """The expressions that stay without data for as long as a test may wait."""
+    ends = time.monotonic() + WITHIN_S
+    while expressions and time.monotonic() < ends:
+        expressions = [expression for expression in expressions if not answers(prometheus, expression.promql)]
+        time.sleep(0.5)
+    return expressions
+
+
+def test_every_target_is_up(prometheus):
+    assert prometheus.targets() == {"gateway": "up", "denoiser": "up", "classifier": "up"}
+
+
+def test_every_panel_shows_data_under_load(prometheus):
+    assert unanswered(prometheus, list(monitoring.panel_expressions("5s"))) == []
+
+
+def test_every_recording_rule_records(prometheus):
+    records = [monitoring.Expression(rule["record"], rule["record"]) for rule in monitoring.rules("record")]
+
+    assert unanswered(prometheus, records) == []
+
+
+def test_every_series_an_alert_reads_exists(prometheus):
+    """An alert on a series that nobody exports never fires, and nobody notices."""
+    read = [
+        monitoring.Expression(alert["alert"], selector)
+        for alert in monitoring.rules("alert")
+        for selector in monitoring.selectors(alert["expr"])
+    ]
+
+    assert unanswered(prometheus, read) == []
+
+
+def test_a_version_that_does_not_load_fires_its_alert(prometheus):
+    (alert,) = prometheus.wait('ALERTS{alertname="ClearDigitsModelLoadFailed", alertstate="firing"}', WITHIN_S)
+
+    assert alert["metric"]["model_path"].endswith("/denoiser/99")
+
+
+def test_a_healthy_stack_raises_none_of_the_alerts_about_its_parts(prometheus):
+    """Latency depends on the machine that runs the test; what is up, and which version answers, does not."""
+    about_parts = "Down|InstanceDown|ModelUnavailable|ModelPartlyUnavailable|VersionSkew|ModelServerErrors"
+
+    assert prometheus.query(f'ALERTS{{alertname=~"ClearDigits({about_parts})"}}') == []
