@@ -1,0 +1,49 @@
+"""Settings: read once, every mistake named, every one documented."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from services.core.errors import ConfigError
+from services.gateway.config import PREFIX, GatewayConfig
+
+FIELDS = [field.name for field in dataclasses.fields(GatewayConfig)]
+SOURCE = Path(__file__).parents[3] / "services/gateway/config.py"
+
+
+def test_settings_come_from_the_environment():
+    config = GatewayConfig.from_env({f"{PREFIX}PORT": "9000", f"{PREFIX}ON_DENOISER_FAILURE": "classify"})
+
+    assert (config.port, config.on_denoiser_failure) == (9000, "classify")
+
+
+def test_the_defaults_are_allowed():
+    assert GatewayConfig.from_env({}) == GatewayConfig()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKERS", "0"),
+        ("BATCH_WAIT_MS", "2.5"),
+        ("BATCH_IMAGES", "-1"),
+        ("REQUEST_TIMEOUT_MS", "0"),
+        ("REQUEST_TIMEOUT_MS", "60001"),
+        ("PORT", "70000"),
+        ("PORT", "http"),
+        ("ON_DENOISER_FAILURE", "panic"),
+        ("NO_SUCH_SETTING", "1"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(name, value):
+    with pytest.raises(ConfigError, match=PREFIX + name):
+        GatewayConfig.from_env({PREFIX + name: value})
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_says_what_it_is_for(name):
+    line = next(line for line in SOURCE.read_text().splitlines() if re.match(rf"    {name}: ", line))
+
+    assert "  # " in line
