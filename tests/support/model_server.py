@@ -26,7 +26,7 @@ MODEL_SERVICE = "tensorflow.serving.ModelService"
 
 
 def write_scale_model(base: Path, version: int, *, factor: float = 2.0) -> Path:
-    """`base/version/model.onnx`: x of shape (n, 2) -> y = factor * x and sum = the row sums. Appears whole, by rename."""
+    """`base/version/model.onnx`: x of shape (n, 2) -> y = factor * x and sum = the row sums. Appears by rename."""
     nodes = [
         helper.make_node("Mul", ["x", "factor"], ["y"]),
         helper.make_node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0),
