@@ -16,6 +16,7 @@ from services.gateway.answers import Answer
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+UNEXPECTED = "an unexpected failure; the log has it under this request id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,6 @@ _OF_STATUS = {
     405: "method-not-allowed",
     413: "payload-too-large",
     415: "unsupported-media-type",
-    500: "internal",
 }
 
 
@@ -69,6 +69,11 @@ def problem_of(error: errors.ServiceError, *, path: str, request_id: str) -> Ans
     return _answer(row, str(error), path, request_id, tuple(headers))
 
 
+def unexpected(*, path: str, request_id: str) -> Answer:
+    """The answer for a failure that nobody foresaw: it says where to look, not what is inside."""
+    return _answer(PROBLEMS[errors.ServiceError], UNEXPECTED, path, request_id, ())
+
+
 def register_problems(app: Flask, *, observe: Callable[[errors.ServiceError], None]) -> None:
     """Translate the ServiceError family and everything Flask itself raises, unexpected failures included."""
 
@@ -82,10 +87,9 @@ def register_problems(app: Flask, *, observe: Callable[[errors.ServiceError], No
         if error.response is not None or (error.code or 500) < 400:  # a redirect, or a response of its own
             return error.get_response()
         status = error.code or 500
-        if isinstance(error, InternalServerError) and error.original_exception is not None:
-            detail = "an unexpected failure; the log has it under this request id"
-        else:
-            detail = error.description or error.name
+        if isinstance(error, InternalServerError):
+            return flask_response(unexpected(path=request.path, request_id=g.request_id))
+        detail = error.description or error.name
         row = Problem(status, _OF_STATUS.get(status, error.name.lower().replace(" ", "-")), error.name)
         kept = tuple((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
         return flask_response(_answer(row, detail, request.path, g.request_id, kept))

@@ -19,7 +19,7 @@ from services.gateway.deadlines import Deadline
 from services.gateway.door import check_length, inflate
 from services.gateway.edge import Visit
 from services.gateway.presence import Presence
-from services.gateway.problems import problem_of
+from services.gateway.problems import problem_of, unexpected
 from services.gateway.reader import Calls
 from services.gateway.routes import RECOGNIZE
 from services.gateway.wsgi import address_of, environ_of, run_wsgi
@@ -34,6 +34,7 @@ class Server:
     def __init__(self, config: GatewayConfig, *, draining: Callable[[], bool] = lambda: False) -> None:
         self._config = config
         self._limits = config.limits
+        self._short_cut_bytes = min(SHORT_CUT_BYTES, config.max_body_bytes)
         self._draining = draining
         self._held_bytes = 0
         # Questions and work apart: a probe never waits behind ten thousand images.
@@ -53,7 +54,7 @@ class Server:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """One request."""
         length = scope.headers.get("content-length")
-        if scope.path == RECOGNIZE and scope.method == "POST" and length and int(length) <= SHORT_CUT_BYTES:
+        if scope.path == RECOGNIZE and scope.method == "POST" and length and int(length) <= self._short_cut_bytes:
             await self._recognize(scope, protocol)
         else:
             await self._through_flask(scope, protocol, int(length) if length else None)
@@ -62,8 +63,8 @@ class Server:
         """The short cut."""
         visit = self._enter(scope)
         visit.route = RECOGNIZE
-        reading = asyncio.current_task()
-        entry = self._presence.begin(protocol, reading.cancel)
+        entry = self._presence.begin(protocol, asyncio.current_task().cancel)
+        answer = unexpected(path=RECOGNIZE, request_id=visit.request_id)  # until there is a better one
         try:
             deadline = self._gateway.edge.admit(visit, scope.headers.get)
             async with asyncio.timeout_at(deadline.at_s):
@@ -75,9 +76,9 @@ class Server:
             answer = self._problem(visit, deadline.error("the body did not arrive"))
         except asyncio.CancelledError:
             answer = self._problem(visit, ClientGoneError("the client closed the connection"))
-        finally:
+        finally:  # an exception nobody foresaw is answered here, and goes on into granian's log
             self._presence.end(entry)
-        self._send(protocol, visit, answer)
+            self._send(protocol, visit, answer)
 
     async def _read(self, visit: Visit, deadline: Deadline, body: bytes, scope: Any) -> Answer:
         header = scope.headers.get
