@@ -13,10 +13,13 @@ import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.ink import find_ink
+from services.core.noise_level import estimate
 
 SIDE = 28
 INK_SIDE = 20  # the longer side of the ink, in the 28x28 picture
 MODES = ("auto", "mnist", "none")
+
+NOISY = 0.07  # estimated standard deviation of noise; 99 % of clean digits stay below 0.055
 
 _WHITE = 255
 _HALF = 127
@@ -36,7 +39,7 @@ def to_digit(picture: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
         raise InvalidInputError(f"{width} x {height} pixels; with preprocess=none a picture is 28 x 28")
     else:
         grey = to_grey(picture)
-    return treat(grey)
+    return treat(grey) if preprocess == "mnist" else _treat_unless_noisy(grey)
 
 
 def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
@@ -56,7 +59,8 @@ def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
     digits = digits.copy()
     for index in treated:
         picture = pictures[index]
-        digits[index] = treat(picture if whole else np.rint(picture * _WHITE).astype(np.uint8))
+        grey = picture if whole else np.rint(picture * _WHITE).astype(np.uint8)
+        digits[index] = treat(grey) if preprocess == "mnist" else _treat_unless_noisy(grey)
     return digits
 
 
@@ -86,6 +90,15 @@ def treat(grey: np.ndarray) -> np.ndarray:
     return centred(ink)[..., np.newaxis]
 
 
+def _treat_unless_noisy(grey: np.ndarray) -> np.ndarray:
+    """A noisy black-on-white 28x28 picture is only inverted: its ink cannot be told from its noise by shape."""
+    if grey.shape == (SIDE, SIDE):
+        inverted = ((_WHITE - grey) * _SCALE)[..., np.newaxis]
+        if estimate(inverted[np.newaxis])[0] > NOISY:
+            return inverted
+    return treat(grey)
+
+
 def centred(ink: np.ndarray) -> np.ndarray:
     """Cropped ink, float32 in [0, 1], fitted into 20x20 and moved so that its centre of mass is the picture's."""
     height, width = ink.shape
@@ -94,8 +107,8 @@ def centred(ink: np.ndarray) -> np.ndarray:
     small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     weights = cv2.moments(small)
     # whole pixels, as in MNIST: a shift by a fraction would blur
-    left = round(SIDE / 2 - 0.5 - weights["m10"] / weights["m00"])
-    top = round(SIDE / 2 - 0.5 - weights["m01"] / weights["m00"])
+    left = round(SIDE / 2 - weights["m10"] / weights["m00"])
+    top = round(SIDE / 2 - weights["m01"] / weights["m00"])
     left = min(max(left, 0), SIDE - small.shape[1])
     top = min(max(top, 0), SIDE - small.shape[0])
     digit = np.zeros((SIDE, SIDE), np.float32)
