@@ -27,7 +27,7 @@ def find_ink(grey: np.ndarray) -> np.ndarray | None:
     if full < LEAST_CONTRAST:
         return None
     mask = _digit(contrast > full / 2, contrast)
-    # What is fainter than half belongs to the ink where it touches it: the rim of a stroke, but not the paper's texture.
+    # What is fainter than half is ink where it touches ink: the rim of a stroke, but not the paper's texture.
     noise = 1.4826 * float(np.median(contrast)) if contrast.any() else 0.0
     floor = min(max(4 * noise, full / 20), full / 3)
     rim = cv2.dilate(mask, np.ones((3, 3), np.uint8))
