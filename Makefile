@@ -28,6 +28,9 @@ logs: ## the last lines of the logs (SERVICE=gateway FOLLOW=1)
 restart: ## stop and start again (SERVICE=classifier)
 	@$(STACK) restart $(SERVICE:%=--service=%)
 
+job: ## a one-shot container beside the chain (JOB=train|evaluate|load ARGS="--epochs 1")
+	@$(STACK) job $(JOB) $(ARGS)
+
 base-image: ## a base image from Debian's packages, where no registry is reachable (root, debootstrap)
 	@deploy/docker/base-image
 
@@ -68,7 +71,13 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or kustomize, no cluster)
 	$(DEV)/bin/python deploy/kubernetes/render.py
 
-.PHONY: prometheus rules-test manifests
+audit: $(DEV)/.done ## known vulnerabilities in what is locked (asks PyPI; a package it cannot ask about is a failure)
+	$(DEV)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r requirements/dev.txt
+
+sbom: $(DEV)/.done ## a CycloneDX bill of materials per image, in build/sbom
+	$(DEV)/bin/python deploy/sbom.py
+
+.PHONY: prometheus rules-test manifests audit sbom
 
 ##@ Maintain
 
@@ -96,4 +105,4 @@ $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done: .venvs/%/.done: requirements/%.t
 clean: ## remove virtual environments, caches and run folders
 	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
 
-.PHONY: help up down status logs restart base-image test test-containers lint protos lock clean .venvs/dev .venvs/serve
+.PHONY: help up down status logs restart job base-image test test-containers lint protos lock clean .venvs/dev .venvs/serve

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.stack import chain
-from deploy.stack.compose import SERVICES, ComposeStack, Variant
+from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant
 from deploy.stack.engine import Engine
 from deploy.stack.errors import ImageError, StackError
 from deploy.stack.local import LocalStack
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run; answers the exit status."""
     args = _parser().parse_args(argv)
     commands: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
-        "up": up, "down": down, "status": status, "logs": logs, "restart": restart,
+        "up": up, "down": down, "status": status, "logs": logs, "restart": restart, "job": job,
     }  # fmt: skip
     try:
         return commands[args.command](args, Settings.load())
@@ -94,6 +94,16 @@ def restart(args: argparse.Namespace, settings: Settings) -> int:
     running.restart(_services(args))
     print(_first_answer(settings))
     return 0
+
+
+def job(args: argparse.Namespace, settings: Settings) -> int:
+    """Run a one-shot container beside the chain: training, an evaluation, a load test; answers its exit status."""
+    running = _running(settings)
+    if not isinstance(running, ComposeStack):
+        raise StackError(
+            f"the chain does not run in containers: make up MODE=docker first, or make {args.name} without"
+        )
+    return running.job(args.name, args.arguments)
 
 
 def _start(stack: Stack, settings: Settings) -> None:
@@ -182,6 +192,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--service", choices=SERVICES, help="one of them (default: all)")
         if name == "logs":
             command.add_argument("--follow", action="store_true", help="go on until interrupted")
+    command = commands.add_parser("job", help="run a one-shot container beside the chain")
+    command.add_argument("name", choices=JOBS)
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="handed to it")
     return parser
 
 

@@ -1,6 +1,8 @@
 """The chain as containers: docker-compose.yml on this machine's Docker engine."""
 
 import json
+import os
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from deploy.stack.ports import require_free
 from deploy.stack.settings import ROOT, Settings
 
 SERVICES = ("denoiser", "classifier", "gateway")
-PROFILES = "train,evaluate,load,observe"
+JOBS = ("train", "evaluate", "load")
+PROFILES = ",".join((*JOBS, "observe"))
+JOB_USER = 10001  # in place of root, which no container runs as
 START_TIMEOUT_S = 120.0
 TFSERVING_IMAGE = "tensorflow/serving:2.20.0"
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
@@ -96,6 +100,37 @@ class ComposeStack:
         if restarted.returncode != 0:
             raise StackError(f"docker compose restart failed: {last_line(restarted.stderr)}")
         self._wait_ready()
+
+    def job(self, name: str, arguments: list[str]) -> int:
+        """Run one of the jobs to its end as this user, on folders that user may write to."""
+        uid = os.getuid() or JOB_USER
+        self._environ |= {"CLEARDIGITS_UID": str(uid), "CLEARDIGITS_GID": str(os.getgid() or JOB_USER)}
+        self._fetch()
+        self._loud("build", "building the image (the first time takes minutes)", name)
+        self._prepare_folders(uid)
+        return subprocess.call(
+            [*self._compose, "run", "--rm", "--no-deps", name, *arguments], env=self._environ, cwd=ROOT
+        )
+
+    def _prepare_folders(self, uid: int) -> None:
+        """Make what the jobs write to before the engine does, which would make it root's."""
+        given = self._environ.get
+        keras = ROOT / (given("CLEARDIGITS_KERAS") or "var/keras")
+        for folder in (
+            keras / "datasets",
+            ROOT / (given("CLEARDIGITS_RUNS") or "runs"),
+            ROOT / (given("CLEARDIGITS_REPORTS") or "reports"),
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.getuid() == 0:
+                os.chown(folder, uid, uid)
+        mnist, cached = given("CLEARDIGITS_MNIST"), keras / "datasets/mnist.npz"
+        if mnist and not cached.exists():
+            shutil.copyfile(mnist, cached)
+            cached.chmod(0o644)
+        for model in self._settings.models.iterdir():
+            if model.is_dir() and os.getuid() == 0:
+                os.chown(model, uid, uid)  # new versions appear in it; the versions themselves stay as they are
 
     def _fetch(self) -> None:
         """The images that are not built here; the base image may also be one that `make base-image` made."""

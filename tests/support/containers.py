@@ -1,0 +1,92 @@
+"""The stack of containers as `make up MODE=docker` starts it, and what the engine knows of it."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.make_up import MakeUp
+from tests.support.stack import ROOT
+
+PROJECT = "cleardigits-test"
+USER = 10001
+BASE_IMAGES = ("python:3.11-slim-bookworm", "cleardigits-base:bookworm")
+
+
+def docker(*words: str, timeout_s: float = 120) -> str:
+    """Run a docker command; its output."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def base_image() -> str:
+    """What to build on: Python's own image where it is here or within reach, else one made from Debian's packages."""
+    images = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    for name in BASE_IMAGES:
+        if name in images:
+            return name
+    if subprocess.run(["docker", "pull", "--quiet", BASE_IMAGES[0]], capture_output=True, check=False).returncode == 0:
+        return BASE_IMAGES[0]
+    subprocess.run(["make", "--no-print-directory", "base-image"], cwd=ROOT, check=True)
+    return BASE_IMAGES[1]
+
+
+@dataclass(frozen=True)
+class Containers:
+    """One Compose project with a models folder of its own, which belongs to the containers' user."""
+
+    make: MakeUp
+    models: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Containers":
+        models = folder / "models"
+        shutil.copytree(ROOT / "models", models)
+        make = MakeUp.on_free_ports(
+            folder / "var",
+            COMPOSE_PROJECT_NAME=PROJECT,
+            CLEARDIGITS_MODELS=str(models),
+            CLEARDIGITS_KERAS=str(folder / "keras"),
+            CLEARDIGITS_RUNS=str(folder / "runs"),
+            CLEARDIGITS_REPORTS=str(folder / "reports"),
+            BASE_IMAGE=base_image(),
+        )
+        return cls(make, models)
+
+    @property
+    def url(self) -> str:
+        return self.make.url
+
+    def up(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        words = [f"{name}={value}" for name, value in settings.items()]
+        return self.make.run("up", "MODE=docker", "SERVING=embedded", *words, timeout_s=900)
+
+    def job(self, name: str, arguments: str) -> subprocess.CompletedProcess[str]:
+        """A one-shot container beside the stack."""
+        return self.make.run("job", f"JOB={name}", f"ARGS={arguments}", timeout_s=900)
+
+    def publish_copy(self, model: str, version: int) -> None:
+        """Put a copy of version 1 in place as another version, whole or not at all, as the training job does."""
+        building = self.models / model / f".tmp-{version}"
+        shutil.copytree(self.models / model / "1", building)
+        building.rename(self.models / model / str(version))
+
+    def ids(self, service: str | None = None) -> list[str]:
+        """Containers of the project that exist, running or not."""
+        which = ["--filter", f"label=com.docker.compose.service={service}"] if service else []
+        return docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}", *which).split()
+
+    def inspect(self, service: str | None = None) -> list[dict[str, Any]]:
+        return json.loads(docker("inspect", *self.ids(service)))
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What of the project the engine still holds."""
+        label = ("--filter", f"label=com.docker.compose.project={PROJECT}")
+        return {
+            "containers": docker("ps", "-aq", *label).split(),
+            "networks": docker("network", "ls", "-q", *label).split(),
+            "volumes": docker("volume", "ls", "-q", *label).split(),
+        }
