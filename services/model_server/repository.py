@@ -42,27 +42,26 @@ class ModelRepository:
         """The servable a request means, with a place taken in it. Use as `with models.acquire(spec) as servable`."""
         if not spec.name:
             raise StatusError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
-        choice = spec.WhichOneof("version_choice")
-        version = None
-        if choice == "version":
-            version = spec.version.value
-        elif choice == "version_label":
+        model = self._models.get(spec.name)
+        if spec.WhichOneof("version_choice") == "version_label":
             version = self._labels.get(spec.name, {}).get(spec.version_label)
             if version is None:
                 raise StatusError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {spec.version_label}")
-        model = self._models.get(spec.name)
+        else:
+            version = _named_version(spec, model)
         if model is None:
             raise not_found(spec.name, version)
         return model.acquire(version)
 
     def statuses(self, spec: pb.ModelSpec) -> list[pb.ModelVersionStatus]:
-        """The states of a model's versions, or of the one the spec names."""
+        """The states of a model's versions, or of the one the spec names; a label is not looked at."""
         model = self._models.get(spec.name) or self._removed.get(spec.name)
         statuses = model.statuses() if model else []
-        if spec.WhichOneof("version_choice") == "version":
-            statuses = [status for status in statuses if status.version == spec.version.value]
+        version = _named_version(spec, model)
+        if version is not None:
+            statuses = [status for status in statuses if status.version == version]
             if not statuses:
-                raise StatusError(Code.NOT_FOUND, f"Could not find version {spec.version.value} of model {spec.name}")
+                raise StatusError(Code.NOT_FOUND, f"Could not find version {version} of model {spec.name}")
         elif not statuses:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
         return statuses
@@ -145,3 +144,11 @@ class ModelRepository:
                     f"Request to assign label to version {version} of model {entry.name}, "
                     f"which is not currently available for inference",
                 )
+
+
+def _named_version(spec: pb.ModelSpec, model: ServedModel | None) -> int | None:
+    """The version a spec names. 0 means the latest, as ovmsclient has it, unless there is a version 0."""
+    if spec.WhichOneof("version_choice") != "version":
+        return None
+    version = spec.version.value
+    return None if version == 0 and (model is None or not model.knows(0)) else version

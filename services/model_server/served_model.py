@@ -72,6 +72,10 @@ class ServedModel:
         """Versions a request can reach now, in rising order."""
         return sorted(self._serving)
 
+    def knows(self, version: int) -> bool:
+        """Has this version ever been wanted?"""
+        return version in self._records
+
     def acquire(self, version: int | None) -> Servable:
         """The asked version, or the newest, with a place taken in it: the caller must `leave`."""
         while True:

@@ -39,9 +39,9 @@ def rest(tmp_path_factory):
         kind=TensorProto.STRING,
     )
     config = folder / "models.config"
-    labels = {"scale": 'version_labels { key: "stable" value: 3 }'}
+    more = {"scale": 'version_labels { key: "stable" value: 3 }'}
     entries = "".join(
-        f'config {{ name: "{name}" base_path: "{folder / name}" model_platform: "tensorflow" {labels.get(name, "")} }}\n'
+        f'config {{ name: "{name}" base_path: "{folder / name}" model_platform: "tensorflow" {more.get(name, "")} }}\n'
         for name in ("scale", "sum", "integers", "text")
     )
     config.write_text(f"model_config_list {{ {entries} }}")
@@ -110,7 +110,7 @@ def test_nan_and_infinity_go_in_and_out(rest):
 
 
 def test_bytes_travel_as_base64(rest):
-    sent = base64.b64encode("sieben".encode()).decode()
+    sent = base64.b64encode(b"sieben").decode()
 
     answer = _predict(rest, {"instances": [{"b64": sent}, "acht"]}, "text").json()
 
