@@ -1,0 +1,75 @@
+"""What is locked is what is audited and what the bills of materials say."""
+
+import json
+import re
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from deploy import sbom
+
+LOCKED = re.compile(r"^([a-z0-9][\w.-]*)(?:\[[\w,-]+\])?==(\S+)", re.MULTILINE)
+REQUIREMENTS = sbom.ROOT / "requirements"
+ROLES = sorted(path.stem for path in REQUIREMENTS.glob("*.in"))
+DEBIAN = "zlib1g\t1:1.2.13.dfsg-1\tamd64\nlibstdc++6\t12.2.0-14+deb12u1\tamd64\n"
+
+
+def locked(role: str) -> set[tuple[str, str]]:
+    return set(LOCKED.findall((REQUIREMENTS / f"{role}.txt").read_text()))
+
+
+@pytest.fixture(scope="module")
+def bill():
+    packages = sbom.python_packages(REQUIREMENTS / "gateway.txt")
+    debian = sbom.debian_components(DEBIAN)
+    return sbom.image_bill(packages, image="cleardigits/gateway", version="1.2.3", debian=debian)
+
+
+def test_a_bill_is_valid_cyclonedx(bill):
+    errors = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill))
+
+    assert errors is None
+
+
+def test_a_bill_names_every_locked_package_of_its_image_and_debians(bill):
+    named = {(part["name"], part["version"]) for part in bill["components"]}
+
+    assert named == locked("gateway") | {("zlib1g", "1:1.2.13.dfsg-1"), ("libstdc++6", "12.2.0-14+deb12u1")}
+    assert bill["metadata"]["component"]["name"] == "cleardigits/gateway"
+    assert bill["metadata"]["lifecycles"] == [{"phase": "post-build"}]
+
+
+def test_a_bill_made_without_the_image_says_so(bill):
+    early = sbom.image_bill(bill, image="cleardigits/gateway", version="1.2.3", debian=None)
+
+    assert early["metadata"]["lifecycles"] == [{"phase": "pre-build"}]
+
+
+def test_debian_packages_have_package_urls():
+    libz, libstdcxx = sbom.debian_components(DEBIAN)
+
+    assert libz["purl"] == "pkg:deb/debian/zlib1g@1:1.2.13.dfsg-1?arch=amd64"
+    assert libstdcxx["purl"] == "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64"
+
+
+def test_every_image_with_a_dockerfile_has_a_bill():
+    dockerfiles = [*sbom.ROOT.glob("services/*/Dockerfile"), *sbom.ROOT.glob("training/Dockerfile")]
+
+    assert sorted(path.parent.name for path in dockerfiles) == sorted(sbom.IMAGES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_locked_package_carries_hashes_and_no_index(role):
+    text = (REQUIREMENTS / f"{role}.txt").read_text()
+    entries = [entry for entry in re.split(r"\n(?=\S)", text) if LOCKED.match(entry)]
+
+    assert entries
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_auditing_the_developers_lock_audits_every_image(role):
+    """`make audit` reads dev.txt alone: the others must hold nothing else."""
+    assert locked(role) <= locked("dev")
