@@ -57,7 +57,10 @@ load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFI
 	$(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \
 	$(RATE:%=--rate=%) $(WEB:%=--web) $(ARGS)
 
-.PHONY: evaluate load
+loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenarios (BOUND_MS=15 SECONDS_EACH=10)
+	$(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
+
+.PHONY: evaluate load loadgen
 
 ##@ Operate
 
