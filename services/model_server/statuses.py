@@ -7,6 +7,7 @@ family in `services.core.errors` goes through one table.
 import grpc
 
 from services.core.errors import (
+    ClientGoneError,
     DeadlineError,
     InvalidInputError,
     ModelNotFoundError,
@@ -15,6 +16,7 @@ from services.core.errors import (
     ModelUnavailableError,
     OverloadedError,
     ServiceError,
+    UnauthorizedError,
 )
 
 Code = grpc.StatusCode
@@ -32,6 +34,8 @@ GRPC_CODES: dict[type[ServiceError], grpc.StatusCode] = {
     InvalidInputError: Code.INVALID_ARGUMENT,
     OverloadedError: Code.UNAVAILABLE,
     DeadlineError: Code.RESOURCE_EXHAUSTED,  # it passed in the batching queue
+    ClientGoneError: Code.CANCELLED,
+    UnauthorizedError: Code.UNAUTHENTICATED,
     ModelNotFoundError: Code.NOT_FOUND,
     ModelUnavailableError: Code.UNAVAILABLE,
     ModelTimeoutError: Code.DEADLINE_EXCEEDED,

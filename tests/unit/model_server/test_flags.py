@@ -1,0 +1,144 @@
+"""The command line is tensorflow_model_server's: names, defaults, and no guessing."""
+
+import dataclasses
+
+import pytest
+
+from services.core.errors import ConfigError
+from services.model_server.config import HELP, METRICS_PATH, ServerConfig
+from services.model_server.flags import parse_flags
+
+BASE = "--model_base_path=/models/m"
+
+
+def test_defaults_are_tensorflow_servings():
+    config = parse_flags([BASE])
+
+    assert (config.port, config.rest_api_port, config.model_name) == (8500, 0, "default")
+    assert (config.file_system_poll_wait_seconds, config.model_config_file_poll_wait_seconds) == (1, 0)
+    assert (config.max_num_load_retries, config.load_retry_interval_micros) == (5, 60_000_000)
+    assert config.rest_api_timeout_in_ms == 30_000
+    assert config.enable_model_warmup
+    assert not config.enable_batching
+    assert not config.enable_grpc_healthcheck_service
+    assert not config.enable_serialization_as_tensor_content
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("--enable_batching", True),
+        ("--enable_batching=true", True),
+        ("--enable_batching=false", False),
+        ("--enable_batching=1", True),
+    ],
+)
+def test_booleans_may_stand_alone(written, expected):
+    assert parse_flags([BASE, written]).enable_batching is expected
+
+
+@pytest.mark.parametrize("arguments", [["--prot=1"], ["--port=x"], ["--enable_batching=maybe"], ["--por=1"], ["extra"]])
+def test_an_unknown_or_unreadable_flag_is_an_error(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_flags([BASE, *arguments])
+
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_flags(["--version"])
+
+    assert caught.value.code == 0
+    assert "ONNX Runtime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "one of --model_base_path and --model_config_file must be given"),
+        ([BASE, "--port=0"], "nothing to listen on"),
+        ([BASE, "--port=7000", "--rest_api_port=7000"], "must not be the same"),
+        ([BASE, "--batching_parameters_file=/b"], "needs --enable_batching"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(arguments, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        parse_flags(arguments)
+
+
+def test_every_flag_has_a_help_text():
+    assert set(HELP) == {field.name for field in dataclasses.fields(ServerConfig)}
+
+
+# ---- the files flags point at
+
+
+@pytest.fixture
+def written(tmp_path):
+    """`written(text)` is the path of a file with that text."""
+
+    def write(text):
+        path = tmp_path / "file"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_model_config_file_is_read(written):
+    path = written("""
+        # a comment
+        model_config_list {
+          config {
+            name: 'denoiser' base_path: '/models/denoiser' model_platform: 'tensorflow'
+            model_version_policy { specific { versions: 1 versions: 2 } }
+            version_labels { key: 'stable' value: 1 }
+            logging_config { sampling_config { sampling_rate: 0.1 } }
+          }
+          config { name: "classifier" base_path: "/models/classifier" model_platform: "tensorflow" }
+        }""")
+
+    models = ServerConfig(model_config_file=path).model_server_config().model_config_list.config
+
+    assert [model.name for model in models] == ["denoiser", "classifier"]
+    assert list(models[0].model_version_policy.specific.versions) == [1, 2]
+    assert dict(models[0].version_labels) == {"stable": 1}
+
+
+@pytest.mark.parametrize("text", ["model_config_list { confg {} }", "{", "model_config_list: 3"])
+def test_a_mistake_in_a_file_is_named_with_its_place(written, text):
+    path = written(text)
+
+    with pytest.raises(ConfigError, match=path):
+        ServerConfig(model_config_file=path).model_server_config()
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"cannot read /nowhere/models\.config"):
+        ServerConfig(model_config_file="/nowhere/models.config").model_server_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("prometheus_config { enable: true }", METRICS_PATH),
+        ("prometheus_config { enable: true, path: '/metrics' }", "/metrics"),
+        ("prometheus_config { enable: false }", None),
+        ("", None),
+    ],
+)
+def test_the_monitoring_file_says_where_metrics_are(written, text, expected):
+    assert ServerConfig(model_base_path="/m", monitoring_config_file=written(text)).metrics_path() == expected
+
+
+def test_the_batching_file_is_read(written):
+    config = ServerConfig(
+        model_base_path="/m",
+        enable_batching=True,
+        batching_parameters_file=written("max_batch_size { value: 32 } allowed_batch_sizes: 8 allowed_batch_sizes: 32"),
+    )
+
+    assert config.batching_parameters().max_batch_size.value == 32
+    assert list(config.batching_parameters().allowed_batch_sizes) == [8, 32]
