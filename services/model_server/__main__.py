@@ -8,6 +8,7 @@ wrong; 1: a model cannot be loaded; 0: it was asked to stop and has finished wha
 """
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -52,8 +53,11 @@ def serve(config: ServerConfig) -> int:
     stop.wait()
     started = time.monotonic()
     log.info("draining", extra={"seconds": config.drain_seconds})
-    server.drain()
-    log.info("stopped", extra={"seconds": round(time.monotonic() - started, 3)})
+    drained = server.drain()
+    log.info("stopped", extra={"seconds": round(time.monotonic() - started, 3), "drained": drained})
+    if not drained:  # the interpreter would wait for the threads those calls are in
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

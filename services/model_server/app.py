@@ -101,16 +101,16 @@ class ModelServer:
             self._rest.start()
         self._watcher.start()
 
-    def drain(self) -> None:
-        """Say NOT_SERVING, refuse new calls, let those in progress finish."""
+    def drain(self) -> bool:
+        """Say NOT_SERVING, refuse new calls, let those in progress finish; False when time ran out before they had."""
         deadline = time.monotonic() + self._config.drain_seconds
         self._watcher.stop()
         if self._health:
             self._health.leave()
         stopped = self._grpc.stop(self._config.drain_seconds)
         if self._rest:
-            self._rest.stop(self._config.drain_seconds)
-        stopped.wait(max(0.0, deadline - time.monotonic()))
+            self._rest.stop(max(0.0, deadline - time.monotonic()))
+        return stopped.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() < deadline
 
 
 def _runner(config: ServerConfig, metrics: Metrics) -> Runner:

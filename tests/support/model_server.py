@@ -133,3 +133,37 @@ def outcome(function: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     except grpc.RpcError as error:
         return error.code(), error.details()
     raise AssertionError(f"the call went well: {answer}")
+
+
+def write_slow_model(base: Path, version: int) -> Path:
+    """x -> y = x after as many matrix products as x's largest number says, about 0.1 ms each: slow on request."""
+    size = 128
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["before", "weights"], ["product"]),
+            helper.make_node("Identity", ["keep"], ["again"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("keep", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, [size, size]),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("product", TensorProto.FLOAT, [size, size]),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["turns", "", "weights"], ["result"], body=body),
+        helper.make_node("ReduceSum", ["result"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "nothing"], ["zero"]),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.eye(size, dtype=np.float32), "weights"),
+        numpy_helper.from_array(np.float32(0), "nothing"),
+    ]
+    return write_onnx(base, version, nodes, constants, [("x", [None])], [("y", [None])])

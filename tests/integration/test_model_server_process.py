@@ -1,0 +1,294 @@
+"""The model server as an operator meets it: starting, failing to start, draining, following the disk, lasting."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import requests
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.core.tensors import from_proto
+from services.pb import tfserving_pb2 as pb
+from tests.support.model_server import CALL_S, call, predict_request, write_scale_model, write_slow_model
+from tests.support.stack import Child, free_port
+
+WAIT_S = 20.0
+Health = health_pb2.HealthCheckResponse
+
+
+@contextmanager
+def process(*flags, ready=True):
+    """The server as a child process: (child, gRPC channel, REST address)."""
+    grpc_port, rest_port = free_port(), free_port()
+    child = Child(
+        "model_server",
+        [
+            "services.model_server",
+            f"--port={grpc_port}",
+            f"--rest_api_port={rest_port}",
+            "--host=127.0.0.1",
+            "--enable_grpc_healthcheck_service",
+            *flags,
+        ],
+    )
+    child.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            if ready:
+                _wait(lambda: _listening(grpc_port) or not child.running())
+                assert child.running(), child.output()
+            yield child, channel, f"http://127.0.0.1:{rest_port}"
+    finally:
+        child.close()
+
+
+def _listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(condition):
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def _model(name, base):
+    return [f"--model_name={name}", f"--model_base_path={base}"]
+
+
+def _predict(channel, name, **inputs):
+    return call(channel, "Predict", predict_request(name, **inputs), pb.PredictResponse)
+
+
+def _health(channel, service=""):
+    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=CALL_S)
+
+
+# ---- starting
+
+
+def test_it_starts_answers_and_stops_with_status_0(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+
+    with process(*_model("scale", tmp_path / "scale")) as (child, channel, rest):
+        answer = from_proto(_predict(channel, "scale", x=np.float32([[1, 2]])).outputs["y"])
+        states = [_health(channel, name).status for name in ("", "scale", "tensorflow.serving.PredictionService")]
+        over_rest = requests.get(f"{rest}/v1/models/scale", timeout=CALL_S).json()
+
+        assert answer.tolist() == [[2.0, 4.0]]
+        assert states == [Health.SERVING] * 3
+        assert over_rest["model_version_status"][0]["state"] == "AVAILABLE"
+        assert child.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status", "complaint"),
+    [
+        (lambda base: None, 2, "Could not find base path {base} for servable m"),
+        (lambda base: (base / "v1").mkdir(parents=True), 2, "No versions of servable m found under base path {base}"),
+        (lambda base: (base / "1").mkdir(parents=True), 1, "has neither model.onnx nor saved_model.pb"),
+    ],
+)
+def test_nothing_to_serve_is_one_clear_line(tmp_path, prepare, status, complaint):
+    base = tmp_path / "m"
+    prepare(base)
+
+    with process(*_model("m", base), "--max_num_load_retries=0", ready=False) as (child, _, _):
+        _wait(lambda: not child.running())
+        last = child.output().strip().splitlines()[-1]
+
+        assert child.stop() == status
+        assert last.startswith("model_server: ")
+        assert complaint.format(base=base) in last
+
+
+@pytest.mark.parametrize("flag", ["--port", "--rest_api_port"])
+def test_a_port_in_use_is_one_clear_line(tmp_path, flag):
+    write_scale_model(tmp_path / "scale", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        with process(*_model("scale", tmp_path / "scale"), f"{flag}={port}", ready=False) as (child, _, _):
+            _wait(lambda: not child.running())
+            last = child.output().strip().splitlines()[-1]
+
+            assert child.stop() == 2
+            assert last.startswith("model_server: cannot listen for")
+            assert str(port) in last
+
+
+def test_sigterm_while_it_waits_for_a_model_ends_it(tmp_path):
+    (tmp_path / "m" / "1").mkdir(parents=True)
+
+    with process(*_model("m", tmp_path / "m"), ready=False) as (child, _, _):
+        _wait(lambda: "version failed to load" in child.output())
+
+        assert child.stop() == 0
+
+
+def test_a_unix_socket_serves_too(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+    path = tmp_path / "socket"
+
+    with process(*_model("scale", tmp_path / "scale"), f"--grpc_socket_path={path}"):
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            assert from_proto(_predict(channel, "scale", x=np.float32([[1, 2]])).outputs["sum"]).tolist() == [3.0]
+
+
+# ---- draining
+
+
+def test_sigterm_lets_calls_in_progress_finish(tmp_path):
+    write_slow_model(tmp_path / "slow", 1)
+
+    with process(*_model("slow", tmp_path / "slow")) as (child, channel, rest), ThreadPoolExecutor() as pool:
+        body = json.dumps({"inputs": [4000.0]})
+        over_grpc = pool.submit(_predict, channel, "slow", x=np.float32([4000]))
+        over_rest = pool.submit(requests.post, f"{rest}/v1/models/slow:predict", body, timeout=CALL_S)
+        time.sleep(0.3)  # both are inside by now: the model takes most of a second for them
+        started = time.monotonic()
+        stopping = pool.submit(child.stop)
+
+        assert from_proto(over_grpc.result(WAIT_S).outputs["y"]).tolist() == [4000.0]
+        assert over_rest.result(WAIT_S).json() == {"outputs": [4000.0]}
+        assert stopping.result(WAIT_S) == 0
+        assert time.monotonic() - started > 0.05
+
+
+def test_a_call_that_takes_longer_than_the_drain_does_not_hold_it_up(tmp_path):
+    write_slow_model(tmp_path / "slow", 1)
+
+    with process(*_model("slow", tmp_path / "slow"), "--drain_seconds=0.5") as (child, channel, _):
+        with ThreadPoolExecutor() as pool:
+            call_in_progress = pool.submit(_predict, channel, "slow", x=np.float32([1e6]))
+            time.sleep(0.3)
+
+            assert child.stop() == 0
+            with pytest.raises(grpc.RpcError):
+                call_in_progress.result(WAIT_S)
+
+
+def test_health_says_not_serving_while_it_drains(tmp_path):
+    write_slow_model(tmp_path / "slow", 1)
+
+    with process(*_model("slow", tmp_path / "slow")) as (child, channel, _), ThreadPoolExecutor() as pool:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
+        assert next(watch).status == Health.SERVING
+        in_progress = pool.submit(_predict, channel, "slow", x=np.float32([4000]))
+        time.sleep(0.3)
+        stopping = pool.submit(child.stop)
+
+        assert next(watch).status == Health.NOT_SERVING
+        watch.cancel()
+        assert in_progress.result(WAIT_S)
+        assert stopping.result(WAIT_S) == 0
+
+
+# ---- following the disk
+
+
+def test_it_polls_for_new_versions_and_reports_broken_ones(tmp_path):
+    base = tmp_path / "scale"
+    write_scale_model(base, 1)
+
+    def states(channel):
+        request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name="scale"))
+        statuses = call(channel, "GetModelStatus", request, pb.GetModelStatusResponse).model_version_status
+        return {status.version: status for status in statuses}
+
+    with process(*_model("scale", base)) as (_, channel, _):
+        (base / "2").mkdir()
+        (base / "2" / "model.onnx").write_bytes((base / "1" / "model.onnx").read_bytes()[:-20])  # half copied
+        _wait(lambda: 2 in states(channel) and states(channel)[2].status.error_message)
+        assert _predict(channel, "scale", x=np.float32([[1, 2]])).model_spec.version.value == 1
+        assert "model.onnx" in states(channel)[2].status.error_message
+
+        (base / "2" / "model.onnx").write_bytes((base / "1" / "model.onnx").read_bytes())
+        _wait(lambda: states(channel)[2].state == pb.ModelVersionStatus.AVAILABLE)
+        _wait(lambda: states(channel)[1].state == pb.ModelVersionStatus.END)
+        assert _predict(channel, "scale", x=np.float32([[1, 2]])).model_spec.version.value == 2
+
+
+def test_a_changed_configuration_file_is_applied_and_a_wrong_one_is_not(tmp_path):
+    for name in ("one", "two"):
+        write_scale_model(tmp_path / name, 1)
+    file = tmp_path / "models.config"
+
+    def write(*names):
+        entries = (f'config {{ name: "{n}" base_path: "{tmp_path / n}" model_platform: "tensorflow" }}' for n in names)
+        file.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+
+    def answers(channel, name):
+        try:
+            return bool(_predict(channel, name, x=np.float32([[1, 2]])))
+        except grpc.RpcError:
+            return False
+
+    write("one")
+    flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with process(*flags) as (child, channel, _):
+        file.write_text("model_config_list { confg {} }")
+        _wait(lambda: "configuration file not applied" in child.output())
+        assert answers(channel, "one")
+
+        write("two")
+        _wait(lambda: answers(channel, "two"))
+        assert not answers(channel, "one")
+
+
+# ---- lasting
+
+
+def _resident_mb(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no VmRSS")
+
+
+def test_twenty_versions_swapped_under_load_cost_no_request_and_no_memory(tmp_path):
+    base = tmp_path / "scale"
+    write_scale_model(base, 1, factor=1)
+    done = threading.Event()
+
+    def client(channel):
+        seen = set()
+        while not done.is_set():
+            response = _predict(channel, "scale", x=np.float32([[1, 2]]))
+            version = response.model_spec.version.value
+            assert from_proto(response.outputs["y"]).tolist() == [[1.0 * version, 2.0 * version]]
+            seen.add(version)
+        return seen
+
+    config = pb.ModelServerConfig()
+    config.model_config_list.config.add(name="scale", base_path=str(base), model_platform="tensorflow")
+    reload = pb.ReloadConfigRequest(config=config)
+    with process(*_model("scale", base)) as (child, channel, _), ThreadPoolExecutor() as pool:
+        clients = [pool.submit(client, channel) for _ in range(4)]
+        resident = {}
+        try:
+            for version in range(2, 22):
+                write_scale_model(base, version, factor=version)
+                call(channel, "HandleReloadConfigRequest", reload, pb.ReloadConfigResponse)
+                resident[version] = _resident_mb(child.pid)
+        finally:
+            done.set()
+        seen = set.union(*(future.result(WAIT_S) for future in clients))
+        request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name="scale"))
+        statuses = call(channel, "GetModelStatus", request, pb.GetModelStatusResponse).model_version_status
+
+        assert seen >= set(range(3, 21))
+        assert [s.version for s in statuses if s.state == pb.ModelVersionStatus.AVAILABLE] == [21]
+        assert {s.state for s in statuses if s.version < 20} == {pb.ModelVersionStatus.END}
+        assert resident[21] - resident[6] < 10, f"megabytes after each version: {resident}"
+        assert child.stop(signal.SIGTERM) == 0
