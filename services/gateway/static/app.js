@@ -9,7 +9,7 @@ import { blank, bytesOf, paint } from "./picture.js";
 import { createResults } from "./results.js";
 import { SAMPLES } from "./samples.js";
 import { watchStatus } from "./status.js";
-import { measure, prepareStrip, showSweep } from "./sweep.js";
+import { measure, showSweep } from "./sweep.js";
 
 const FIRST_SAMPLE = 5;
 const RAW = "application/octet-stream";
@@ -18,8 +18,9 @@ const COPIED_MS = 1600;
 
 const element = (id) => document.getElementById(id);
 
-// What the visitor chose, and what follows from it: `clean` and `noisy` are 784 bytes, or null while there is no digit.
-const state = { source: 0, kind: "gaussian", level: 0.5, seed: 1, clean: null, cleanOf: -1, noisy: null };
+// What the visitor chose, and what follows from it. `clean` and `noisy` are 784 bytes, or null while there is no digit;
+// `version` counts every change of the drawing, `digit` only those that begin another one.
+const state = { kind: "gaussian", level: 0.5, seed: 1, version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
 
 const results = createResults();
 const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
@@ -29,12 +30,13 @@ const status = watchStatus({ retry });
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
 async function round({ isLate, isNewest }) {
   if (pad.isEmpty()) return;
-  const source = state.source;
+  const { version, digit } = state;
+  const isGone = () => isLate() || digit !== state.digit;
   try {
-    if (state.cleanOf !== source) {
+    if (state.cleanOf !== version) {
       const clean = await centred();
-      if (isLate()) return;
-      Object.assign(state, { clean, cleanOf: source });
+      if (isGone()) return;
+      Object.assign(state, { clean, cleanOf: version });
       paint(element("clean"), clean);
       makeNoisy();
     }
@@ -43,14 +45,16 @@ async function round({ isLate, isNewest }) {
       recognize(sent, RAW, { ...READ_RAW, denoise: "always" }),
       recognize(sent, RAW, { ...READ_RAW, denoise: "never" }),
     ]);
-    if (isLate() || pad.isEmpty()) return;
-    if (sent === state.noisy) paint(element("noisy"), await bytesOf(cleaned.results[0].input));
-    await results.show(cleaned, plain);
+    const { input, denoised = null } = cleaned.results[0];
+    const [seen, cleanedPicture] = await Promise.all([bytesOf(input), denoised && bytesOf(denoised)]);
+    if (isGone()) return;
+    if (sent === state.noisy) paint(element("noisy"), seen);
+    results.show(cleaned, plain, cleanedPicture);
     status.answered(cleaned);
     notice(null);
     if (isNewest()) element("reading").ariaBusy = "false";
   } catch (error) {
-    if (!isLate()) explain(error);
+    if (!isGone()) explain(error);
   }
 }
 
@@ -65,7 +69,12 @@ async function centred() {
 function explain(error) {
   if (!(error instanceof ChainError)) throw error;
   notice(error.again ? `${error.message} Trying again…` : error.message, error);
-  if (error.again) status.failed(error);
+  if (error.again) {
+    status.failed(error);
+  } else {
+    if (state.cleanOf !== state.version) forgetPicture(); // what cannot be read leaves nothing of the digit before
+    element("reading").ariaBusy = "false";
+  }
 }
 
 /** What is shown is no longer the answer to what was drawn: get that one. */
@@ -88,20 +97,28 @@ function notice(sentence, { needsKey = false } = {}) {
 
 /** There is something new to read. Unless it is the same digit growing, the old answer goes at once. */
 function sourceChanged({ sameDigit = false } = {}) {
-  state.source += 1;
   const empty = pad.isEmpty();
-  if (!sameDigit || empty) results.clear();
+  state.version += 1;
+  if (!sameDigit || empty) {
+    state.digit += 1;
+    results.clear();
+  }
   if (empty) {
     element("reading").ariaBusy = "false";
-    Object.assign(state, { clean: null, noisy: null });
-    for (const id of ["clean", "noisy"]) blank(element(id));
-    element("curl").textContent = "";
+    forgetPicture();
   }
   element("pad-hint").hidden = !empty;
-  element("undo").disabled = !pad.canUndo();
-  element("clear").disabled = empty;
+  enable("undo", pad.canUndo());
+  enable("clear", !empty);
   notice(null);
   if (!empty) refresh();
+  showControls();
+}
+
+function forgetPicture() {
+  Object.assign(state, { clean: null, noisy: null });
+  for (const id of ["clean", "noisy"]) blank(element(id));
+  element("curl").textContent = "";
   showControls();
 }
 
@@ -123,11 +140,24 @@ function makeNoisy() {
 }
 
 function showControls() {
-  element("sweep").disabled = !state.clean || element("sweep").ariaBusy === "true";
-  element("copy").disabled = !state.noisy;
+  enable("sweep", state.clean && element("sweep").ariaBusy !== "true");
+  enable("copy", state.noisy);
+}
+
+/** Said to assistive technology, shown by the style sheet; `disabled` itself would take the keyboard's focus away. */
+function enable(id, on) {
+  element(id).ariaDisabled = String(!on);
+}
+
+/** A click on a button that is not switched off. */
+function onClick(id, action) {
+  element(id).addEventListener("click", () => {
+    if (element(id).ariaDisabled !== "true") action();
+  });
 }
 
 async function takeFile(file) {
+  element("reading").ariaBusy = "true";
   await pad.setFile(file);
   sourceChanged();
 }
@@ -159,33 +189,22 @@ async function copyCurl() {
   }, COPIED_MS);
 }
 
-function addSamples() {
-  const buttons = SAMPLES.map((strokes, digit) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.ariaLabel = `Sample digit ${digit}`;
-    const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    picture.setAttribute("viewBox", "10 0 80 100");
-    picture.setAttribute("aria-hidden", "true");
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", pathOf(strokes));
-    picture.append(path);
-    button.append(picture);
+function fillSamples() {
+  [...element("samples").children].forEach((button, digit) => {
+    button.querySelector("path").setAttribute("d", pathOf(SAMPLES[digit]));
     button.addEventListener("click", () => {
-      pad.setStrokes(strokes);
+      pad.setStrokes(SAMPLES[digit]);
       sourceChanged();
     });
-    return button;
   });
-  element("samples").append(...buttons);
 }
 
 function listen() {
-  element("undo").addEventListener("click", () => {
+  onClick("undo", () => {
     pad.undo();
     sourceChanged({ sameDigit: true });
   });
-  element("clear").addEventListener("click", () => {
+  onClick("clear", () => {
     pad.setStrokes([]);
     sourceChanged();
   });
@@ -214,7 +233,7 @@ function listen() {
     state.level = Number(target.value);
     noiseChanged();
   });
-  element("again").addEventListener("click", () => {
+  onClick("again", () => {
     state.seed += 1;
     noiseChanged();
   });
@@ -224,13 +243,12 @@ function listen() {
     notice(null);
     refresh();
   });
-  element("sweep").addEventListener("click", sweep);
-  element("copy").addEventListener("click", copyCurl);
+  onClick("sweep", sweep);
+  onClick("copy", copyCurl);
 }
 
 element("kind").append(...Object.entries(NOISES).map(([kind, { title }]) => new Option(title, kind)));
-addSamples();
-prepareStrip();
+fillSamples();
 listen();
 noiseChanged();
 pad.setStrokes(SAMPLES[FIRST_SAMPLE]);

@@ -25,8 +25,7 @@ export async function recognize(body, type, options) {
   const started = performance.now();
   const headers = type ? { "Content-Type": type } : {};
   if (apiKey.get()) headers["X-API-Key"] = apiKey.get();
-  const response = await call(recognizeUrl(options), { method: "POST", body, headers });
-  const answer = await response.json();
+  const answer = await call(recognizeUrl(options), { method: "POST", body, headers });
   return { ...answer, roundTripMs: performance.now() - started };
 }
 
@@ -37,24 +36,35 @@ export function recognizeUrl(options) {
 }
 
 /** What /readyz says; throws a ChainError when the stack is not ready. */
-export async function readiness() {
-  return (await call(new URL("readyz", document.baseURI), { cache: "no-store" })).json();
+export function readiness() {
+  return call(new URL("readyz", document.baseURI), { cache: "no-store" });
 }
 
 async function call(url, init) {
   let response;
+  let text;
   try {
     response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    text = await response.text(); // the signal covers this too
   } catch (error) {
     if (error.name === "TimeoutError") throw new ChainError("The gateway takes too long to answer.", { again: true });
     throw new ChainError("The gateway does not answer.", { again: true });
   }
-  if (!response.ok) throw await refusal(response);
-  return response;
+  const document = parsed(text);
+  if (!response.ok || !document) throw refusal(document ?? {}, response);
+  return document;
 }
 
-async function refusal(response) {
-  const problem = await response.json().catch(() => ({})); // a proxy in between may answer in HTML
+/** Null when it is not JSON: a proxy in between may answer in HTML. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function refusal(problem, response) {
   if (problem.ready === false) return notReady(problem);
   const slug = String(problem.type ?? "").split("/").pop();
   const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";

@@ -32,7 +32,6 @@ export async function measure({ clean, kind, digit }) {
   const { results } = await recognize(joined(examples), RAW, options);
   const strip = await Promise.all(
     results.map(async ({ denoised }, index) => ({
-      level: STRIP_LEVELS[index],
       noisy: examples[index],
       denoised: await bytesOf(denoised),
     })),
@@ -47,16 +46,15 @@ export function showSweep({ digit, title, withDenoiser, without, strip }) {
     `${reach(withDenoiser)} with the denoiser, ${reach(without)} without.`;
   element("sweep-text").textContent = sentence;
   drawCurves({ withDenoiser, without, sentence });
-  element("strip").replaceChildren(...strip.map(stripItem));
+  strip.forEach(({ noisy, denoised }, index) => {
+    const [above, below] = element("strip").children[index].querySelectorAll("canvas");
+    paint(above, noisy);
+    paint(below, denoised);
+  });
   element("sweep-rows").replaceChildren(
     ...LEVELS.map((level, index) => numbersRow(level, withDenoiser[index], without[index])),
   );
   element("chart").dataset.state = "shown";
-}
-
-/** The places the pictures will take, so that nothing moves when they come. */
-export function prepareStrip() {
-  element("strip").replaceChildren(...STRIP_LEVELS.map((level) => stripItem({ level })));
 }
 
 function reach(shares) {
@@ -81,23 +79,6 @@ function shape(tag, name, points) {
   node.setAttribute("class", name);
   node.setAttribute("points", points.join(" "));
   return node;
-}
-
-function stripItem({ level, noisy, denoised }) {
-  const item = document.createElement("li");
-  const name = document.createElement("span");
-  name.textContent = level.toFixed(1);
-  item.append(thumbnail(noisy), thumbnail(denoised), name);
-  return item;
-}
-
-function thumbnail(bytes) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = Math.sqrt(PIXELS);
-  canvas.className = "pixels";
-  canvas.setAttribute("aria-hidden", "true");
-  if (bytes) paint(canvas, bytes);
-  return canvas;
 }
 
 function numbersRow(level, withDenoiser, without) {

@@ -61,6 +61,13 @@ def test_the_markup_has_no_inline_style_or_script(client):
     assert re.findall(r"<script[^>]*>([^<]*)</script>", html) == [""]
 
 
+def test_without_scripts_the_page_points_to_the_documentation(client):
+    told = re.search(r"<noscript>(.*?)</noscript>", client.get("/").text, re.DOTALL)
+
+    assert told is not None
+    assert 'href="docs"' in told[1]
+
+
 def test_a_browser_that_has_the_page_gets_304(client):
     first = client.get("/")
 

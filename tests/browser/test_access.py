@@ -1,0 +1,233 @@
+"""For everybody: keyboard, screen reader, phone, both themes; nothing jumps, nothing is fetched from elsewhere."""
+
+import subprocess
+
+import orjson
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.strokes import draw
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "is_mobile": True, "has_touch": True}
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+BUDGET_BYTES = 150_000
+
+
+def violations(page: Page) -> str:
+    """What axe-core finds, in words; empty when all is well."""
+    return "\n".join(
+        f"{found['id']}: {found['help']}: {[node['target'] for node in found['nodes']]}"
+        for found in Axe().run(page).response["violations"]
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing(open_page, scheme, device):
+    demo = open_page(**device, color_scheme=scheme)
+    demo.wait_for_answer()
+    demo.sweep.click()
+    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=30_000)
+    demo.page.locator("summary").click()
+
+    assert violations(demo.page) == ""
+
+
+def test_axe_finds_nothing_in_an_empty_page_or_a_troubled_one(demo):
+    demo.clear.click()
+    assert violations(demo.page) == ""
+
+    demo.file.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"seven"})
+    expect(demo.notice).to_be_visible()
+    assert violations(demo.page) == ""
+    assert demo.forgive() == 1
+
+
+def test_everything_is_done_with_the_keyboard(demo):
+    page = demo.page
+    reached: list[str] = []
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            here = page.evaluate("document.activeElement.ariaLabel || document.activeElement.id")
+            reached.append(here)
+            if here == name:
+                return
+        raise AssertionError(f"{name} is not reached by Tab; on the way: {reached}")
+
+    tab_to("file")
+    tab_to("Sample digit 3")
+    page.keyboard.press("Enter")
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "3"
+    tab_to("again")
+    page.keyboard.press("Space")
+    tab_to("kind")
+    page.keyboard.press("ArrowDown")
+    expect(demo.kind).to_have_value("salt_and_pepper")
+    tab_to("level")
+    page.keyboard.press("Home")
+    expect(demo.level_text).to_have_text("0.00")
+    demo.wait_for_answer()
+    tab_to("sweep")
+    page.keyboard.press("Enter")
+    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=30_000)
+    expect(demo.sweep).to_be_focused()
+    tab_to("copy")
+    tab_to("curl command")
+
+
+def test_focus_is_visible_wherever_it_goes(demo):
+    page = demo.page
+    for _ in range(22):
+        page.keyboard.press("Tab")
+        outline = page.evaluate(
+            """() => {
+              const active = document.activeElement;
+              const here = active.type === "file" ? active.closest("label") : active; // the input itself is hidden
+              return here === document.body ? "body" : getComputedStyle(here).outlineStyle;
+            }"""
+        )
+        assert outline != "none", page.evaluate("document.activeElement.outerHTML")
+
+
+def test_the_answer_is_announced_once_it_is_quiet(demo):
+    demo.set_level(0)
+
+    expect(demo.announcement).to_have_text(
+        f"With the denoiser: {demo.digits()[0]}, {demo.confidence_with.inner_text().removesuffix(' sure')}. "
+        f"Without: {demo.digits()[1]}, {demo.confidence_without.inner_text().removesuffix(' sure')}."
+    )
+
+
+def test_a_finger_draws_on_a_phone(open_page):
+    demo = open_page(**PHONE)
+    demo.wait_for_answer()
+    demo.set_level(0)
+    demo.clear.tap()
+
+    box = demo.canvas.bounding_box()
+    session = demo.page.context.new_cdp_session(demo.page)
+    path = [(0.3, 0.2), (0.5, 0.19), (0.72, 0.19), (0.64, 0.38), (0.56, 0.55), (0.5, 0.7), (0.44, 0.86)]
+    points = [[{"x": box["x"] + box["width"] * x, "y": box["y"] + box["height"] * y}] for x, y in path]
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[0]})
+    for point in points[1:]:
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": point})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "7"
+    assert demo.page.evaluate("scrollY") == 0  # drawing does not scroll the page
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 600, 768, 1000, 1024, 1280, 1920])
+def test_nothing_sticks_out_at_any_width(open_page, width):
+    demo = open_page(viewport={"width": width, "height": 800})
+    demo.wait_for_answer()
+
+    assert demo.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_targets_are_large_enough_for_a_finger(open_page):
+    demo = open_page(**PHONE)
+    demo.wait_for_answer()
+
+    sizes = demo.page.locator("button:visible, select, .button").evaluate_all(
+        "all => all.map((one) => [one.id || one.ariaLabel, one.offsetWidth, one.offsetHeight])"
+    )
+    assert [size for size in sizes if min(size[1:]) < 32] == []
+
+
+SHIFTS = """() => new Promise((resolve) => {
+  const shifts = [];
+  const note = ({ value, sources }) => shifts.push([value, ...sources.map(({ node }) => node?.id || node?.className)]);
+  new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(shifts), 300);
+})"""
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_jumps(open_page, device):
+    """Not while it loads, not when answers arrive, not when a sweep is drawn or an error is said."""
+    demo = open_page(**device)
+    demo.wait_for_answer()
+    demo.set_level(1)
+    demo.clear.click()
+    demo.page.wait_for_timeout(600)  # shifts within half a second of a click would be forgiven
+    demo.take_sample(1)
+    demo.sweep.click()
+    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=30_000)
+
+    assert demo.page.evaluate(SHIFTS) == []
+
+
+def test_the_whole_page_is_small(open_page):
+    sizes: list[int] = []
+
+    def weigh(page: Page) -> None:
+        page.on("response", lambda response: sizes.append(len(response.body())) if "/v1/" not in response.url else None)
+
+    demo = open_page(before=weigh)
+    demo.wait_for_answer()
+
+    assert 20_000 < sum(sizes) < BUDGET_BYTES
+
+
+def test_a_second_visit_fetches_no_file_again(demo):
+    fetched = []
+    demo.page.on("response", lambda response: fetched.append(response) if "/assets/" in response.url else None)
+
+    demo.page.reload()
+    demo.wait_for_answer()
+    assert fetched
+    assert all(response.from_service_worker or response.request.timing["responseEnd"] < 50 for response in fetched)
+
+
+def test_the_curl_command_gives_the_same_answer(demo):
+    shown = subprocess.run(["bash", "-c", demo.curl.inner_text()], capture_output=True, check=True)
+
+    result = orjson.loads(shown.stdout)["results"][0]
+    assert str(result["digit"]) == demo.digits()[0]
+    assert demo.confidence_with.inner_text() == f"{100 * result['confidence']:.1f} % sure"
+
+
+def test_the_command_is_copied(open_page):
+    demo = open_page(permissions=["clipboard-read", "clipboard-write"])
+    demo.wait_for_answer()
+
+    demo.copy.click()
+    expect(demo.copy).to_have_text("Copied")
+    assert demo.page.evaluate("navigator.clipboard.readText()") == demo.curl.inner_text()
+
+
+def test_without_motion_nothing_moves(open_page):
+    demo = open_page(reduced_motion="reduce")
+    demo.wait_for_answer()
+
+    durations = demo.page.locator("#bars .fill").first.evaluate("fill => getComputedStyle(fill).transitionDuration")
+    assert durations == "0s"
+
+
+def test_live_answers_come_while_drawing(demo):
+    """The page reads before the pen is lifted."""
+    demo.clear.click()
+    box = demo.canvas.bounding_box()
+    demo.page.mouse.move(box["x"] + 150, box["y"] + 50)
+    demo.page.mouse.down()
+    demo.page.mouse.move(box["x"] + 150, box["y"] + 250, steps=8)
+    demo.wait_for_answer()
+
+    expect(demo.digit_with).not_to_have_text("–")
+    demo.page.mouse.up()
+
+
+def test_two_drawings_in_a_row_do_not_mix(demo):
+    demo.set_level(0)
+    demo.clear.click()
+    draw(demo.page, 0)
+    demo.clear.click()
+    draw(demo.page, 1)
+    demo.wait_for_answer()
+
+    assert demo.digits()[0] == "1"
