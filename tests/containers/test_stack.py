@@ -216,12 +216,10 @@ def test_three_classifiers_share_the_work_and_one_may_go(containers):
     before = {each: requests_served(each) for each in replicas}
     with Load(containers.url) as load:
         shared = wait_until(lambda: all(requests_served(each) > before[each] + 20 for each in replicas), within_s=90)
-        removed = containers.up(CLASSIFIERS="2")
+        docker("stop", replicas[0])
         load.run_for(3)
 
     assert shared
-    assert removed.returncode == 0, removed.stdout + removed.stderr
-    assert len(containers.ids("classifier")) == 2
     assert load.failures() == []
 
 
