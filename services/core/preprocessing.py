@@ -105,12 +105,16 @@ def centred(ink: np.ndarray) -> np.ndarray:
     scale = INK_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    weights = cv2.moments(small)
-    # whole pixels, as in MNIST: a shift by a fraction would blur
-    left = round(SIDE / 2 - weights["m10"] / weights["m00"])
-    top = round(SIDE / 2 - weights["m01"] / weights["m00"])
+    # Whole pixels, as in MNIST: a shift by a fraction would blur. (cv2.moments takes a picture two wide for a contour.)
+    left = round(SIDE / 2 - _centre(small.sum(axis=0)))
+    top = round(SIDE / 2 - _centre(small.sum(axis=1)))
     left = min(max(left, 0), SIDE - small.shape[1])
     top = min(max(top, 0), SIDE - small.shape[0])
     digit = np.zeros((SIDE, SIDE), np.float32)
     digit[top : top + small.shape[0], left : left + small.shape[1]] = small
     return digit
+
+
+def _centre(weights: np.ndarray) -> float:
+    """The place in the middle of the weights."""
+    return float(weights @ np.arange(len(weights)) / weights.sum())

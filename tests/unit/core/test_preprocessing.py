@@ -1,0 +1,176 @@
+"""What reaches the models: 28x28 pictures left alone, however noisy, everything else as the makers of MNIST would."""
+
+import cv2
+import numpy as np
+import pytest
+
+from services.core import noise
+from services.core.errors import InvalidInputError
+from services.core.preprocessing import INK_SIDE, centred, is_white_on_black, to_digit, to_digits, to_grey
+from tests.support.drawings import on_canvas, on_paper
+
+KINDS = ("gaussian", "salt_and_pepper", "speckle", "shot", "motion_blur", "low_contrast", "occlusion")
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    """Ten digits as the models know them."""
+    return np.stack([to_digit(on_canvas(digit)) for digit in range(10)])
+
+
+def in_8_bits(images: np.ndarray) -> np.ndarray:
+    return np.rint(images[..., 0] * 255).astype(np.uint8)
+
+
+def ink_box(digit: np.ndarray) -> tuple[int, int]:
+    rows, columns = np.nonzero(digit[..., 0] > 0.1)
+    return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 1.0])
+def test_auto_leaves_white_on_black_alone_however_noisy(kind, level, clean, rng):
+    pictures = in_8_bits(getattr(noise, kind)(np.repeat(clean, 30, axis=0), level, rng))
+
+    assert all(map(is_white_on_black, pictures))
+    np.testing.assert_array_equal(to_digits(pictures)[..., 0], pictures * np.float32(1 / 255))
+
+
+def test_one_picture_and_a_batch_are_treated_alike(clean, rng):
+    pictures = in_8_bits(clean)
+    pictures[::2] = 255 - pictures[::2]
+    for preprocess in ("auto", "mnist", "none"):
+        one_by_one = np.stack([to_digit(picture, preprocess=preprocess) for picture in pictures])
+
+        np.testing.assert_array_equal(to_digits(pictures, preprocess=preprocess), one_by_one)
+
+
+def test_a_float_batch_keeps_its_fractions(rng):
+    pictures = rng.random((3, 28, 28), np.float32) / 4
+
+    np.testing.assert_array_equal(to_digits(pictures)[..., 0], pictures)
+
+
+def test_a_float_batch_is_not_changed_in_place(clean):
+    black_on_white = 1 - clean[..., 0]
+    before = black_on_white.copy()
+
+    to_digits(black_on_white)
+
+    np.testing.assert_array_equal(black_on_white, before)
+
+
+def test_treatment_brings_a_treated_digit_back(clean):
+    for digit in clean:
+        again = to_digit(in_8_bits(digit[None])[0], preprocess="mnist")
+
+        assert correlation(again, digit) > 0.95
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_ink_fills_20_pixels_and_its_centre_of_mass_is_the_middle(digit):
+    image = to_digit(on_canvas(digit, top=0.05, left=0.9))
+
+    assert max(ink_box(image)) in (INK_SIDE - 1, INK_SIDE)
+    weights = cv2.moments(image[..., 0])
+    assert weights["m10"] / weights["m00"] == pytest.approx(14, abs=0.51)
+    assert weights["m01"] / weights["m00"] == pytest.approx(14, abs=0.51)
+
+
+def test_the_aspect_is_kept():
+    bar = np.full((280, 280), 255, np.uint8)
+    bar[40:240, 120:160] = 0
+
+    height, width = ink_box(to_digit(bar))
+
+    assert (height, width) == (20, 4)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_polarity_does_not_matter(digit):
+    canvas = on_canvas(digit)
+
+    np.testing.assert_allclose(to_digit(canvas), to_digit(255 - canvas), atol=0.02)
+
+
+def test_a_black_on_white_28x28_picture_is_turned_over(clean):
+    for digit, picture in zip(clean, 255 - in_8_bits(clean), strict=True):
+        assert correlation(to_digit(picture), digit) > 0.9
+
+
+def test_a_noisy_black_on_white_28x28_picture_is_only_inverted(clean, rng):
+    noisy = in_8_bits(noise.gaussian(clean, 0.3, rng))
+    for picture in noisy:
+        np.testing.assert_allclose(to_digit(255 - picture)[..., 0], picture / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("digit", range(10))
+@pytest.mark.parametrize(
+    "photo",
+    [
+        {},
+        {"height": 110, "top": 0.1, "left": 0.9},
+        {"height": 300, "left": 0.4},
+        {"ruled": True},
+        {"height": 400, "pen": 0.12},
+    ],
+    ids=["plain", "small in a corner", "across the shadow's edge", "ruled paper", "thick marker"],
+)
+def test_a_photo_of_a_digit_on_paper_looks_like_the_digit(digit, photo, clean, rng):
+    image = to_digit(on_paper(digit, rng, **photo))
+
+    likeness = [correlation(cv2.GaussianBlur(image[..., 0], (0, 0), 1), blurred) for blurred in _blurred(clean)]
+    assert int(np.argmax(likeness)) == digit
+    assert likeness[digit] > 0.85
+
+
+def _blurred(images: np.ndarray) -> list[np.ndarray]:
+    return [cv2.GaussianBlur(image[..., 0], (0, 0), 1) for image in images]
+
+
+def test_what_is_transparent_is_white_paper():
+    ink = 255 - on_canvas(5)
+    drawing = np.zeros((280, 280, 4), np.uint8)  # black everywhere: only the alpha channel holds the digit
+    drawing[..., 3] = ink
+
+    np.testing.assert_array_equal(to_grey(drawing), 255 - ink)
+    np.testing.assert_allclose(to_digit(drawing), to_digit(on_canvas(5)), atol=0.02)
+
+
+@pytest.mark.parametrize("grey", [0, 7, 128, 255])
+@pytest.mark.parametrize("shape", [(28, 28), (1, 1), (3, 500), (640, 480)])
+def test_an_empty_picture_is_black_or_as_it_was(grey, shape):
+    image = to_digit(np.full(shape, grey, np.uint8))
+
+    assert image.shape == (28, 28, 1)
+    if shape != (28, 28) or grey > 127:
+        assert not image.any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (2, 2), (5, 4), (29, 28), (600, 3)])
+def test_odd_shapes_of_anything_give_a_digit_in_range(shape, rng):
+    for picture in (rng.integers(0, 256, shape, np.uint8), (rng.random(shape) > 0.9).astype(np.uint8) * 255):
+        image = to_digit(picture, preprocess="mnist")
+
+        assert image.shape == (28, 28, 1)
+        assert image.dtype == np.float32
+        assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_none_takes_28x28_as_it_is_and_refuses_other_sizes():
+    white = np.full((28, 28), 255, np.uint8)
+
+    assert (to_digit(white, preprocess="none") == 1).all()
+    with pytest.raises(InvalidInputError, match="30 x 20 pixels; with preprocess=none"):
+        to_digit(np.zeros((20, 30), np.uint8), preprocess="none")
+
+
+def test_a_heavy_side_never_pushes_ink_out_of_the_picture():
+    ink = np.full((200, 20), 0.05, np.float32)
+    ink[:10] = 1.0
+
+    assert centred(ink).sum() == pytest.approx(cv2.resize(ink, (2, 20), interpolation=cv2.INTER_AREA).sum(), rel=1e-4)
