@@ -155,7 +155,8 @@ def _array(value: Any, spec: TensorSpec) -> np.ndarray:
                 f"{dtype_name(spec.dtype).removeprefix('DT_').lower()}"
             )
     try:
-        return np.array(leaves, dtype).reshape(shape)
+        with np.errstate(over="ignore"):  # 1e39 is infinity to a float32, as it is to TensorFlow Serving
+            return np.array(leaves, dtype).reshape(shape)
     except OverflowError as exc:
         raise InvalidInputError(f"a number does not fit {dtype}: {exc}") from exc
 
