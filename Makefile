@@ -5,6 +5,7 @@ PYTHON ?= python3
 DEV := .venvs/dev
 SERVE := .venvs/serve
 EVALUATOR := .venvs/evaluator
+TRAINING := .venvs/training
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 help: ## list the targets
@@ -42,11 +43,27 @@ test: $(DEV)/.done ## unit, contract and integration tests: no network, no data 
 test-containers: $(DEV)/.done ## the stack of containers; as root on Debian it installs and starts what is missing
 	@deploy/docker/with-engine $(DEV)/bin/python -m pytest tests/containers
 
+test-browser: $(DEV)/.done ## the page in Chromium, against a local stack of its own (apt install chromium)
+	$(DEV)/bin/python -m pytest tests/browser
+
 lint: $(DEV)/.done ## ruff: style and likely mistakes
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
 ##@ Train
+
+train: $(TRAINING)/.done ## train a recipe and publish the next version of both models (RECIPE=default ARGS="--epochs 36")
+	$(TRAINING)/bin/python -m training $(RECIPE:%=--recipe=%) $(ARGS)
+
+reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/reproduction.md: published beside ours
+	$(TRAINING)/bin/python -m training.reproduce $(ARGS)
+
+held-out: $(TRAINING)/.done ## train without one noise kind at a time: how well is a kind read that was never seen? (ARGS="--epochs 3")
+	$(TRAINING)/bin/python -m training.held_out $(ARGS)
+
+fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
+	$(TRAINING)/bin/python -m training.fused $(ARGS)
+
 ##@ Measure
 
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
@@ -60,7 +77,11 @@ load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFI
 loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenarios (BOUND_MS=15 SECONDS_EACH=10)
 	$(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
 
-.PHONY: evaluate load loadgen
+cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
+	rm -rf build/fused && $(DEV)/bin/python -m training.fused --output build/fused
+	$(DEV)/bin/python -m services.evaluator.cost $(ARGS)
+
+.PHONY: evaluate load loadgen cost
 
 ##@ Operate
 
@@ -74,15 +95,23 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or kustomize, no cluster)
 	$(DEV)/bin/python deploy/kubernetes/render.py
 
+notebook: $(DEV)/.done ## run notebooks/walkthrough.ipynb and keep its pictures (MNIST and a gateway: make up)
+	$(DEV)/bin/python notebooks/run.py
+
 audit: $(DEV)/.done ## known vulnerabilities in what is locked (asks PyPI; a package it cannot ask about is a failure)
 	$(DEV)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r requirements/dev.txt
 
 sbom: $(DEV)/.done ## a CycloneDX bill of materials per image, in build/sbom
 	$(DEV)/bin/python deploy/sbom.py
 
-.PHONY: prometheus rules-test manifests audit sbom
+.PHONY: prometheus rules-test manifests notebook audit sbom
 
 ##@ Maintain
+
+pictures: $(DEV)/.done ## screenshots of the page for the README, into docs/img (apt install chromium)
+	$(DEV)/bin/python -m tests.browser.pictures $(ARGS)
+
+.PHONY: test-browser pictures
 
 protos: $(DEV)/.done ## regenerate services/pb from protos/
 	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
@@ -99,7 +128,7 @@ lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 
 .venvs/dev: $(DEV)/.done
 .venvs/serve: $(SERVE)/.done
-$(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done: .venvs/%/.done: requirements/%.txt
+$(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done: requirements/%.txt
 	@echo "installing $< into .venvs/$* (once)"
 	@$(PYTHON) -m venv .venvs/$*
 	@.venvs/$*/bin/python $(PIP) $<
