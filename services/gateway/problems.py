@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import orjson
@@ -47,6 +47,7 @@ PROBLEMS: dict[type[errors.ServiceError], Problem] = {
     errors.ModelTimeoutError: Problem(504, "model-timeout", "A model server did not answer in time"),
     errors.ModelResponseError: Problem(502, "model-response", "A model server answered something unexpected"),
 }
+_OTHER_PROTOCOLS = ("/v2", "/v1/models")  # Open Inference Protocol and TensorFlow Serving
 _OF_STATUS = {
     400: "bad-request",
     404: "not-found",
@@ -59,6 +60,8 @@ _OF_STATUS = {
 def problem_of(error: errors.ServiceError, *, path: str, request_id: str) -> Answer:
     """The answer a caller gets for `error`."""
     row = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    if path.startswith(_OTHER_PROTOCOLS) and row.status in (415, 422):
+        row = replace(row, status=400)  # the one code that these two have for what cannot be read
     headers: list[tuple[str, str]] = []
     if isinstance(error, errors.OverloadedError):
         headers.append(("Retry-After", str(math.ceil(error.retry_after_s))))
@@ -110,6 +113,6 @@ def _answer(row: Problem, detail: str, path: str, request_id: str, headers: tupl
         "detail": detail,
         "request_id": request_id,
     }
-    if path.startswith(("/v2", "/v1/models")):
+    if path.startswith(_OTHER_PROTOCOLS):
         document["error"] = detail  # what clients of these two protocols read
     return Answer(row.status, orjson.dumps(document), PROBLEM, headers)
