@@ -1,0 +1,1 @@
+"""The training job: MNIST -> noise -> denoiser and classifier -> measured, exported model versions."""

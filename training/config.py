@@ -1,0 +1,32 @@
+"""What one training run can be told, with its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+RECIPES = ("dense-autoencoder", "mlp", "fully-connected", "cnn", "denoise-then-classify", "default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Figures a run is repeated by: the same ones give the same result on the same machine."""
+
+    recipe: str = "default"
+    seed: int = 1
+    epochs: int | None = None  # None: what the recipe itself asks for
+    validation: int = 5_000  # training images held back to choose by
+    hold_out: str | None = None  # a noise kind the default recipe must not see
+
+    def as_dict(self) -> dict[str, Any]:
+        """For model cards and run folders."""
+        return asdict(self)
+
+    def command(self) -> str:
+        """What to type to run this again."""
+        given = [
+            f" --{field.name.replace('_', '-')} {getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return "python -m training" + "".join(given)
