@@ -1,0 +1,33 @@
+"""The command line: what it refuses, and what it tells you to type to run the same thing again."""
+
+import pytest
+
+from training.__main__ import main
+from training.config import RECIPES, TrainingConfig
+from training.recipes import find
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--recipe", "magic"], ["--epochs", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]]
+)
+def test_what_it_does_not_know_is_refused(wrong, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main(wrong)
+
+    assert refusal.value.code == 2
+    assert "usage: python -m training" in capsys.readouterr().err
+
+
+def test_the_command_repeats_what_differs_from_the_defaults():
+    assert TrainingConfig().command() == "python -m training"
+    assert TrainingConfig(recipe="cnn", epochs=3).command() == "python -m training --recipe cnn --epochs 3"
+    assert TrainingConfig(hold_out="stripes", seed=2).command() == "python -m training --seed 2 --hold-out stripes"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_where_its_figures_come_from_and_what_was_published(name):
+    recipe = find(name)
+
+    assert "Figures:" in recipe.__doc__
+    assert recipe.PUBLISHED
+    assert callable(recipe.run)

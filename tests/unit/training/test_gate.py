@@ -1,0 +1,26 @@
+"""The release gate compares headline accuracies and refuses a loss of more than 0.2 points."""
+
+import pytest
+
+from training import gate
+from training.errors import GateError
+
+CURRENT = {"clean": 0.995, "gaussian 0.5": 0.982}
+
+
+@pytest.mark.parametrize("change", [0.01, 0.0, -0.0019])
+def test_a_pair_that_is_about_as_good_passes(change):
+    gate.check({name: value + change for name, value in CURRENT.items()}, CURRENT)
+
+
+def test_a_loss_at_one_level_is_refused_with_the_comparison():
+    with pytest.raises(GateError) as refusal:
+        gate.check({"clean": 0.999, "gaussian 0.5": 0.979}, CURRENT)
+
+    assert refusal.value.exit_status == 3
+    assert "worse at gaussian 0.5\n" in str(refusal.value)
+    assert "98.20   97.90   -0.30" in str(refusal.value)
+
+
+def test_an_empty_models_folder_has_nothing_to_compare_with(tmp_path):
+    assert gate.measure_current(tmp_path, test=None) is None

@@ -1,0 +1,159 @@
+"""From drawn digits to published versions: every recipe's way through the job, on data that needs no file."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.support.digits import synthetic_mnist
+from tests.support.tiny_training import tiny_outcome
+from training import job
+from training.config import TrainingConfig
+from training.data import split
+from training.errors import GateError, TrainingError
+from training.export import onnx_predictor, versions
+from training.fit import fit
+
+# Keras 3.15 converts TensorFlow variables with NumPy's older protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return split(synthetic_mnist(train=832, test=200), validation=64, seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """The default recipe, trained for two short epochs and measured."""
+    config, workdir = TrainingConfig(epochs=2, validation=64), tmp_path_factory.mktemp("run")
+    outcome = job.train(config, data, workdir)
+    return config, outcome, job.report(config, data, outcome, workdir), workdir
+
+
+@pytest.fixture(scope="module")
+def models(run, data, tmp_path_factory):
+    config, outcome, measured, _ = run
+    models = tmp_path_factory.mktemp("models")
+    assert job.publish(config, data, outcome, measured, models) == {"denoiser": 1, "classifier": 1}
+    return models
+
+
+def test_training_makes_the_loss_fall(run):
+    _, outcome, _, workdir = run
+    loss = outcome.history["loss"]
+
+    assert loss[1] < 0.9 * loss[0]
+    assert json.loads((workdir / "history.json").read_text()) == outcome.history
+
+
+def test_a_finished_run_is_not_trained_again(run, data):
+    config, outcome, _, workdir = run
+
+    again = job.train(config, data, workdir)
+
+    assert again.history == outcome.history
+    for weight, same in zip(outcome.classifier.get_weights(), again.classifier.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_a_run_folder_of_other_settings_is_refused(run, data):
+    config, _, _, workdir = run
+
+    with pytest.raises(TrainingError, match="holds another run, seed 1 not 2"):
+        job.train(dataclasses.replace(config, seed=2), data, workdir)
+
+
+def test_the_report_holds_figures_and_pictures(run):
+    _, _, measured, workdir = run
+    results = json.loads((workdir / "results.json").read_text())
+
+    assert results["command"] == "python -m training --epochs 2 --validation 64"
+    assert results["measured"]["clean"] == measured.clean
+    assert set(measured.chain) == set(measured.alone) and len(measured.chain) == 8
+    for name in ("curves", "pictures", "confusion", "calibration", "noise", "mistakes"):
+        assert (workdir / f"{name}.webp").stat().st_size > 1000
+
+
+def test_published_models_answer_as_the_trained_ones_through_every_file(models, run, data):
+    outcome = run[1]
+    for exportable in job.exportables(outcome):
+        folder = models / exportable.name / "1"
+        pictures = data.test.images
+        expected = exportable.model.predict(pictures, verbose=0)
+
+        saved = tf.saved_model.load(str(folder)).signatures["serving_default"](images=tf.constant(pictures))
+        np.testing.assert_allclose(saved[exportable.output], expected, atol=1e-5)
+        np.testing.assert_allclose(onnx_predictor(folder / "model.onnx")(pictures), expected, atol=1e-5)
+
+
+def test_a_card_describes_its_own_version(models, run, data):
+    card = json.loads((models / "classifier" / "1" / "model_card.json").read_text())
+
+    assert (card["name"], card["version"], card["chain"]) == ("classifier", 1, {"denoiser": 1, "classifier": 1})
+    assert card["training"]["command"] == "python -m training --epochs 2 --validation 64"
+    assert card["training"]["data_sha256"] == data.sha256
+    assert card["results"]["clean"] == pytest.approx(run[2].clean, abs=1e-5)
+    assert card["signature"]["outputs"] == {"probabilities": ["float32", [-1, 10]]}
+
+
+def test_a_worse_pair_is_refused_and_force_publishes_it(run, data, tmp_path):
+    config, _, measured, _ = run
+    good, bad = (dataclasses.replace(measured, clean=clean) for clean in (1.0, -1.0))
+
+    job.publish(config, data, tiny_outcome(), good, tmp_path)
+    with pytest.raises(GateError, match="worse at clean"):
+        job.publish(config, data, tiny_outcome(), bad, tmp_path)
+    assert versions(tmp_path / "denoiser") == versions(tmp_path / "classifier") == [1]
+
+    job.publish(config, data, tiny_outcome(), bad, tmp_path, force=True)
+    assert versions(tmp_path / "denoiser") == versions(tmp_path / "classifier") == [1, 2]
+
+
+def test_neither_model_appears_when_one_cannot_be_written(run, data, tmp_path):
+    config, _, measured, _ = run
+    (tmp_path / "classifier").write_text("a file where the folder should be")
+
+    with pytest.raises(TrainingError, match="cannot write a version of classifier"):
+        job.publish(config, data, tiny_outcome(), measured, tmp_path)
+    assert versions(tmp_path / "denoiser") == []
+
+
+def test_a_small_network_learns_the_drawn_digits(data, tmp_path):
+    outcome = job.train(TrainingConfig(recipe="mlp", epochs=12), data, tmp_path)
+
+    assert outcome.figures["test accuracy"] > 0.9
+
+
+class KilledInEpoch(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(data, tmp_path):
+    def train(workdir, *callbacks):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        x, y = data.train.images[:128], data.train.labels[:128]
+        history = fit(  # one batch an epoch, so that shuffling does not matter
+            model, x, y, validation_data=(x, y), epochs=4, batch_size=128, workdir=workdir, callbacks=callbacks
+        )
+        return history, model.get_weights()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", KilledInEpoch(2))
+    resumed, resumed_weights = train(tmp_path / "killed")
+    straight, straight_weights = train(tmp_path / "straight")
+
+    assert resumed["loss"] == pytest.approx(straight["loss"], rel=1e-5)
+    for weight, expected in zip(resumed_weights, straight_weights, strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-6)

@@ -1,0 +1,67 @@
+"""The model card: what a version is, how to make it again, and how good it was found to be."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import keras
+
+from training.config import TrainingConfig
+from training.export import IMAGE_SHAPE, INPUT, SIGNATURE, Exportable
+from training.measure import SEED, Measurements
+
+LIBRARIES = ("keras", "tensorflow", "numpy", "onnx", "tf2onnx", "onnxruntime")
+
+
+def make_card(
+    exportable: Exportable,
+    *,
+    number: int,
+    chain: Mapping[str, int],
+    config: TrainingConfig,
+    data_sha256: Mapping[str, str],
+    epochs: int,
+    minutes: float,
+    measured: Measurements,
+    note: str | None = None,
+) -> dict[str, Any]:
+    """Everything a reader of the version folder needs to know; `chain` names the versions measured together."""
+    return {
+        "name": exportable.name,
+        "version": number,
+        "chain": dict(chain),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "signature": {
+            "name": SIGNATURE,
+            "inputs": {INPUT: ["float32", [-1, *IMAGE_SHAPE]]},
+            "outputs": {exportable.output: ["float32", [-1, *exportable.model.output_shape[1:]]]},
+        },
+        "parameters": _count(exportable.model),
+        "training": {
+            "command": config.command(),
+            **config.as_dict(),
+            "epochs": epochs,
+            "minutes": round(minutes, 1),
+            "note": note,
+            "data": "MNIST",
+            "data_sha256": dict(data_sha256),
+        },
+        "results": {"noise_seed": SEED, **_rounded(measured.as_dict())},
+        "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "license": "Apache-2.0",
+    }
+
+
+def _count(model: keras.Model) -> int:
+    return int(model.count_params())
+
+
+def _rounded(value: Any) -> Any:
+    """Figures as they are quoted: five digits, and nothing of float noise in a committed file."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return round(value, 5) if isinstance(value, float) else value

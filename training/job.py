@@ -1,0 +1,156 @@
+"""The training job: run a recipe, measure what it made, draw it, publish it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from training import gate, plots
+from training.card import make_card
+from training.config import TrainingConfig
+from training.data import Dataset
+from training.errors import TrainingError
+from training.export import Exportable, check_version, new_version, onnx_predictor, to_onnx, write_version
+from training.measure import HEADLINE, Measurements, measure, noisy_test_images
+from training.recipes import Outcome, find
+
+log = logging.getLogger(__name__)
+
+SHOWN_PICTURES = 12
+SHOWN_MISTAKES = 16
+
+
+def train(config: TrainingConfig, data: Dataset, workdir: Path) -> Outcome:
+    """Run the recipe; with a `workdir` that an interrupted run left behind, go on from there."""
+    _open_run(workdir, config)
+    with _writing(workdir):
+        return find(config.recipe).run(data, config, workdir)
+
+
+def report(config: TrainingConfig, data: Dataset, outcome: Outcome, workdir: Path) -> Measurements | None:
+    """Measure what the recipe made on the test images, in the serving engine, and write results.json and the plots."""
+    with _writing(workdir):
+        predictors = {}
+        for exportable in exportables(outcome):
+            path = workdir / f"{exportable.name}.onnx"
+            path.write_bytes(to_onnx(exportable))
+            predictors[exportable.name] = onnx_predictor(path)
+        denoise, classify = predictors.get("denoiser"), predictors.get("classifier")
+
+        plots.curves(outcome.history, workdir / "curves.webp")
+        if denoise:
+            clean = data.test.images[:SHOWN_PICTURES]
+            noisy = noisy_test_images(data.test.images, "gaussian", HEADLINE)[:SHOWN_PICTURES]
+            plots.picture_rows({"noisy": noisy, "denoised": denoise(noisy), "clean": clean}, workdir / "pictures.webp")
+        measured = measure(denoise, classify, data.test) if classify else None
+        if measured and classify:
+            _draw(measured, denoise, classify, data, workdir)
+        results = {
+            "recipe": config.recipe,
+            "command": config.command(),
+            "seed": config.seed,
+            "epochs": len(outcome.history["loss"]),
+            "minutes": round(minutes(outcome), 2),
+            "parameters": {each.name: int(each.model.count_params()) for each in exportables(outcome)},
+            "figures": dict(outcome.figures),
+            "measured": measured.as_dict() if measured else None,
+        }
+        (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    return measured
+
+
+def publish(
+    config: TrainingConfig,
+    data: Dataset,
+    outcome: Outcome,
+    measured: Measurements,
+    models_dir: Path,
+    *,
+    force: bool = False,
+    note: str | None = None,
+) -> dict[str, int]:
+    """Pass the release gate, then write both models as the next versions; answers their numbers."""
+    current = gate.measure_current(models_dir, data.test)
+    if current:
+        log.info("%s", gate.comparison(measured.headline, current))
+        if not force:
+            gate.check(measured.headline, current)
+    with contextlib.ExitStack() as both:  # neither appears unless both are good
+        staged = {each.name: both.enter_context(new_version(models_dir / each.name)) for each in exportables(outcome)}
+        chain = {name: number for name, (_, number) in staged.items()}
+        for exportable in exportables(outcome):
+            folder, number = staged[exportable.name]
+            card = make_card(
+                exportable,
+                number=number,
+                chain=chain,
+                config=config,
+                data_sha256=data.sha256,
+                epochs=len(outcome.history["loss"]),
+                minutes=minutes(outcome),
+                measured=measured,
+                note=note,
+            )
+            write_version(exportable, folder, card)
+            check_version(exportable, folder, noisy_test_images(data.test.images[:512], "gaussian", HEADLINE))
+    return chain
+
+
+def exportables(outcome: Outcome) -> list[Exportable]:
+    """What an outcome holds, under its serving names."""
+    found = []
+    if outcome.denoiser is not None:
+        found.append(Exportable("denoiser", "denoised", outcome.denoiser))
+    if outcome.classifier is not None:
+        found.append(Exportable("classifier", "probabilities", outcome.classifier))
+    return found
+
+
+def minutes(outcome: Outcome) -> float:
+    """Time spent in epochs, over all the sessions a run took."""
+    return sum(outcome.history["seconds"]) / 60
+
+
+def _draw(measured: Measurements, denoise: Any, classify: Any, data: Dataset, workdir: Path) -> None:
+    clean, labels = data.test.images, data.test.labels
+    noisy = noisy_test_images(clean, "gaussian", HEADLINE)
+    denoised = denoise(noisy) if denoise else noisy
+    scores = classify(denoised)
+    clean_scores = classify(denoise(clean) if denoise else clean)
+
+    plots.confusion(measured.confusion, workdir / "confusion.webp")
+    plots.calibration(labels, {"clean": clean_scores, "Gaussian 0.5": scores}, workdir / "calibration.webp")
+    alone = measured.alone if denoise else None
+    plots.accuracy_under_noise(measured.chain, alone, (measured.clean, measured.clean_alone), workdir / "noise.webp")
+    wrong = scores.argmax(axis=1) != labels
+    surest = sorted(wrong.nonzero()[0], key=lambda index: -scores[index].max())[:SHOWN_MISTAKES]
+    captions = [f"{labels[index]} read as {scores[index].argmax()}\n{scores[index].max():.0%} sure" for index in surest]
+    stages = (clean, noisy, denoised) if denoise else (clean, noisy)
+    plots.mistakes([pictures[surest] for pictures in stages], captions, workdir / "mistakes.webp")
+
+
+def _open_run(workdir: Path, config: TrainingConfig) -> None:
+    """Make the run folder, or check that what is in it was started with the same settings."""
+    path = workdir / "config.json"
+    with _writing(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        if path.exists() and (found := json.loads(path.read_text())) != config.as_dict():
+            difference = _difference(found, config.as_dict())
+            raise TrainingError(f"{workdir} holds another run, {difference}; remove it or choose another --run-dir")
+        path.write_text(json.dumps(config.as_dict(), indent=2) + "\n")
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {found.get(key)} not {value}" for key, value in wanted.items() if found.get(key) != value)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise TrainingError(f"cannot write into the run folder {folder}: {exc}") from exc

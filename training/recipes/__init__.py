@@ -1,0 +1,40 @@
+"""One file per recipe: the network, how it is trained, where its figures come from and what was published."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import keras
+
+from training.config import TrainingConfig
+from training.data import Dataset
+from training.fit import History
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a recipe made. `figures` are its own results, named for the table they end in."""
+
+    history: History
+    denoiser: keras.Model | None = None
+    classifier: keras.Model | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Recipe(Protocol):
+    """A module of this package."""
+
+    PUBLISHED: str
+
+    def run(self, data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
+        """Train on `data.train`, choose by `data.validation`, and only report on `data.test`."""
+        ...
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name, imported only now."""
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
