@@ -1,0 +1,82 @@
+"""What a prediction costs in the model server's engine: one thread, one image, and a batch of 256.
+
+python -m training.cost --runs runs/reproduce        # on a quiet machine; writes cost.json beside the runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.export import IMAGE_SHAPE, onnx_predictor
+
+BATCH = 256
+SECONDS = 1.0  # of timing, per graph and batch size
+WARMUP_CALLS = 10
+
+
+def median_seconds(call: Callable[[], object], *, seconds: float = SECONDS) -> float:
+    """The median duration of a call, over as many as fit into `seconds`."""
+    for _ in range(WARMUP_CALLS):
+        call()
+    durations = []
+    end = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end or not durations:
+        call()
+        durations.append(time.perf_counter() - started)
+    return float(np.median(durations))
+
+
+def graph_cost(path: Path, *, seconds: float = SECONDS) -> dict[str, float]:
+    """Microseconds per image of one ONNX file, one at a time and in batches."""
+    predict = onnx_predictor(path, threads=1)
+    rng = np.random.default_rng(0)
+    cost = {}
+    for name, batch in (("single_us", 1), ("batch_us", BATCH)):
+        images = rng.random((batch, *IMAGE_SHAPE), dtype=np.float32)
+        cost[name] = 1e6 * median_seconds(lambda images=images: predict(images), seconds=seconds) / batch
+    return cost
+
+
+def chain_cost(graphs: Sequence[Path], *, seconds: float = SECONDS) -> dict[str, float]:
+    """The sum over the graphs of a chain."""
+    costs = [graph_cost(path, seconds=seconds) for path in graphs]
+    return {name: sum(cost[name] for cost in costs) for name in costs[0]}
+
+
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Names of the (cost, accuracy) points that no other point beats at both."""
+    return {
+        name
+        for name, (cost, accuracy) in points.items()
+        if not any(
+            other_cost <= cost and other_accuracy >= accuracy and (other_cost, other_accuracy) != (cost, accuracy)
+            for other_cost, other_accuracy in points.values()
+        )
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.cost", description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="default: %(default)s")
+    args = parser.parse_args(argv)
+    costs = {}
+    for run in sorted(path.parent for path in args.runs.glob("*/results.json")):
+        graphs = [path for name in ("denoiser", "classifier") if (path := run / f"{name}.onnx").exists()]
+        costs[run.name] = chain_cost(graphs)
+        if len(graphs) == 2:
+            costs[f"{run.name}, classifier alone"] = chain_cost(graphs[1:])
+    (args.runs / "cost.json").write_text(json.dumps(costs, indent=2) + "\n")
+    for name, cost in costs.items():
+        print(f"{name:<42}{cost['single_us']:8.0f} µs{1e6 / cost['batch_us']:10.0f} images/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
