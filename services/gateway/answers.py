@@ -66,7 +66,7 @@ def recognized(
 
 
 def _results(reading: Reading, images: np.ndarray, options: Options) -> list[dict[str, object]]:
-    rows = zip(reading.digits.tolist(), reading.scores.max(axis=1).tolist(), reading.applied.tolist(), strict=True)
+    rows = zip(reading.digits.tolist(), reading.confidences.tolist(), reading.applied.tolist(), strict=True)
     results: list[dict[str, object]] = [
         {
             "index": index,

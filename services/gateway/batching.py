@@ -88,19 +88,20 @@ class Batcher:
     async def submit(
         self, images: np.ndarray, applied: np.ndarray, *, deadline: Deadline, metadata: Metadata = (), more: int = 0
     ) -> Reading:
-        """The reading of `images`. `more`: images of the same request that will follow, for the estimate of time."""
+        """The reading of `images`; a caller who stops waiting, at the deadline or before, cancels.
+
+        `more` says how many images of the same request will follow, for the estimate of time.
+        """
         loop = asyncio.get_running_loop()
         self._refuse_what_cannot_be_done(len(images), more, deadline)
         item = _Item(images, applied, deadline, metadata, loop.create_future(), time.monotonic())
         self._waiting.append(item)
         self._count_waiting(len(images))
-        timer = loop.call_at(deadline.at_s, self._expire, item)
         if self._running < self._in_flight:
             self._start_soon(loop)
         try:
             return await item.answer
         finally:
-            timer.cancel()
             if item.answer.cancelled():  # the caller is gone
                 self._abandon(item)
 
@@ -189,11 +190,6 @@ class Batcher:
                 queued_ms = 1e3 * (batch.started_s - item.arrived_s)
                 item.answer.set_result(reading.rows(start, stop, queued_ms))
             start = stop
-
-    def _expire(self, item: _Item) -> None:
-        if not item.answer.done():
-            item.answer.set_exception(item.deadline.error("denoise and classify" if item.batch else "in the queue"))
-            self._abandon(item)
 
     def _abandon(self, item: _Item) -> None:
         """Nobody waits for this item any more: when that is true of its whole batch, the call is given up."""

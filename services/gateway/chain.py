@@ -16,6 +16,7 @@ class Reading:
 
     digits: np.ndarray  # (n,) int
     scores: np.ndarray  # (n, 10) float32, each row sums to 1
+    confidences: np.ndarray  # (n,) float32: the score of each digit
     denoised: np.ndarray  # (n, 28, 28, 1) float32: what the classifier saw
     applied: np.ndarray  # (n,) bool: was the image denoised?
     noise_levels: np.ndarray | None = None  # (n,), when the choice was left to an estimate
@@ -29,6 +30,7 @@ class Reading:
         return Reading(
             digits=self.digits[start:stop],
             scores=self.scores[start:stop],
+            confidences=self.confidences[start:stop],
             denoised=self.denoised[start:stop],
             applied=self.applied[start:stop],
             denoiser_version=self.denoiser_version if self.applied[start:stop].any() else None,
@@ -44,6 +46,7 @@ class Reading:
         return cls(
             digits=np.concatenate([part.digits for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
+            confidences=np.concatenate([part.confidences for part in parts]),
             denoised=np.concatenate([part.denoised for part in parts]),
             applied=np.concatenate([part.applied for part in parts]),
             denoiser_version=max(versions, default=None),
@@ -80,6 +83,7 @@ async def read_digits(
     return Reading(
         digits=answer.array.argmax(axis=1),
         scores=answer.array,
+        confidences=answer.array.max(axis=1),
         denoised=cleaned,
         applied=applied,
         denoiser_version=denoiser_version,

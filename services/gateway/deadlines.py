@@ -1,11 +1,14 @@
 """One total budget for each request; what is left of it goes to the next stage."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 from services.core.errors import DeadlineError, InvalidInputError
+
+T = TypeVar("T")
 
 HEADER = "Request-Timeout-Ms"
 
@@ -39,6 +42,14 @@ class Deadline:
     def share(self, part: float) -> "Deadline":
         """A nearer deadline, `part` of what is left, for a stage that something else must follow."""
         return replace(self, at_s=self.clock() + part * self.remaining_s())
+
+    async def hold(self, answer: Awaitable[T]) -> T:
+        """What `answer` gives; when it takes too long it is cancelled, and DeadlineError says so."""
+        try:
+            async with asyncio.timeout_at(self.at_s):
+                return await answer
+        except TimeoutError:
+            raise self.error("before there was an answer") from None
 
     def check(self, stage: str) -> None:
         """Raise DeadlineError when nothing is left for `stage`."""

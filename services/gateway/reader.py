@@ -53,19 +53,26 @@ class Reader:
         self.classifier = classifier
         self._batcher = batcher
         self._slice_images = slice_images
+        self._choices = np.zeros(slice_images, bool), np.ones(slice_images, bool)  # ready-made: most requests are small
         self._slices = slices  # of one request, waiting or under way: others find room between them
 
     async def read(
         self, images: np.ndarray, *, denoise: str = "always", deadline: Deadline, metadata: Metadata = ()
     ) -> Reading:
-        """Read every image; `denoise` is always, never or auto (by an estimate of each image's noise)."""
+        """Read every image; `denoise` is always, never or auto (by an estimate of each image's noise).
+
+        Whoever calls ends the wait at the deadline; here it says what can be tried.
+        """
         levels = estimate(images) if denoise == "auto" else None
-        applied = np.full(len(images), denoise == "always") if levels is None else worth_denoising(levels)
+        applied = self._all_or_none(len(images), denoise == "always") if levels is None else worth_denoising(levels)
         if len(images) <= self._slice_images:
             reading = await self._batcher.submit(images, applied, deadline=deadline, metadata=metadata)
         else:
             reading = await self._read_slices(images, applied, deadline, metadata)
         return reading if levels is None else replace(reading, noise_levels=levels)
+
+    def _all_or_none(self, count: int, choice: bool) -> np.ndarray:
+        return self._choices[choice][:count] if count <= self._slice_images else np.full(count, choice)
 
     async def close(self) -> None:
         """Let go of the model servers."""
@@ -127,8 +134,9 @@ class BlockingReader:
     def read(
         self, images: np.ndarray, *, denoise: str = "always", deadline: Deadline, metadata: Metadata = ()
     ) -> Reading:
-        """As Reader.read."""
-        return _run(self._reader.read(images, denoise=denoise, deadline=deadline, metadata=metadata), self._loop)
+        """As Reader.read, and no longer than the deadline."""
+        reading = self._reader.read(images, denoise=denoise, deadline=deadline, metadata=metadata)
+        return _run(deadline.hold(reading), self._loop)
 
 
 class ReaderLike(Protocol):

@@ -64,24 +64,21 @@ class Server:
         visit = self._enter(scope)
         visit.route = RECOGNIZE
         entry = self._presence.begin(protocol, asyncio.current_task().cancel)
-        answer = unexpected(path=RECOGNIZE, request_id=visit.request_id)  # until there is a better one
+        answer = None
         try:
             deadline = self._gateway.edge.admit(visit, scope.headers.get)
-            async with asyncio.timeout_at(deadline.at_s):
-                body = await protocol()
-            answer = await self._read(visit, deadline, body, scope)
+            answer = await deadline.hold(self._read(visit, deadline, scope, protocol))
         except ServiceError as error:
             answer = self._problem(visit, error)
-        except TimeoutError:
-            answer = self._problem(visit, deadline.error("the body did not arrive"))
         except asyncio.CancelledError:
             answer = self._problem(visit, ClientGoneError("the client closed the connection"))
         finally:  # an exception nobody foresaw is answered here, and goes on into granian's log
             self._presence.end(entry)
-            self._send(protocol, visit, answer)
+            self._send(protocol, visit, answer or unexpected(path=RECOGNIZE, request_id=visit.request_id))
 
-    async def _read(self, visit: Visit, deadline: Deadline, body: bytes, scope: Any) -> Answer:
+    async def _read(self, visit: Visit, deadline: Deadline, scope: Any, protocol: Any) -> Answer:
         header = scope.headers.get
+        body = await protocol()
         encoding = header("content-encoding")
         if encoding:
             body = inflate(body, encoding.lower(), self._limits)
