@@ -37,6 +37,8 @@ class TensorFlowEngine:
             results = self._functions[key](**tensors)
         except tf.errors.InvalidArgumentError as exc:
             raise InvalidInputError(exc.message) from exc
+        except UnicodeDecodeError as exc:  # its complaint quotes the input, which need not be text
+            raise InvalidInputError("the model could not read its input") from exc
         except tf.errors.OpError as exc:
             raise ComputeError(exc.message) from exc
         return [results[alias].numpy() for alias in outputs]
