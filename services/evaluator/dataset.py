@@ -54,7 +54,7 @@ def load(path: Path) -> Dataset:
 
 def _from_npz(path: Path) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = ("x_test", "y_test") if "x_test" in file else ("x", "y")
             pixels, labels = (file[name] for name in names)
     except KeyError as exc:

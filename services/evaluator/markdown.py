@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from services.evaluator import plots
 from services.evaluator.errors import ReportError
 from services.evaluator.plots import words
 from services.evaluator.results import ARMS, CLEAN, Results
@@ -19,6 +20,7 @@ def blocks(results: Results) -> dict[str, str]:
     return {
         "accuracy": accuracy_table(results, full=False),
         "accuracy-full": accuracy_table(results, full=True),
+        "quality": quality_table(results),
         "latency": latency_table(results),
         "conditions": conditions(results),
     }
@@ -42,6 +44,17 @@ def accuracy_table(results: Results, *, full: bool) -> str:
             interval = f" ({100 * cell.low:.2f}–{100 * cell.high:.2f})" if cell and full else ""
             texts.append(text + interval)
         lines.append(_row([title, *texts]))
+    return "\n".join(lines)
+
+
+def quality_table(results: Results) -> str:
+    """PSNR and SSIM of noisy and denoised images."""
+    titles = ["noise", "PSNR noisy, dB", "PSNR denoised, dB", "SSIM noisy", "SSIM denoised"]
+    lines = [_row(titles), _row(["---", *("---:" for _ in titles[1:])])]
+    for each in results.qualities:
+        psnr = (f"{value:.2f}" for value in (each.psnr_noisy, each.psnr_denoised))
+        ssim = (f"{value:.3f}" for value in (each.ssim_noisy, each.ssim_denoised))
+        lines.append(_row([f"{words(each.noise)} {each.level:g}", *psnr, *ssim]))
     return "\n".join(lines)
 
 
@@ -92,10 +105,12 @@ def update_documents(results: Results) -> list[Path]:
         raise ReportError(f"a partial run is not for the README: {results.stopped_because}")
     COMMITTED.parent.mkdir(parents=True, exist_ok=True)
     COMMITTED.write_text(results.to_json(), encoding="utf-8")
+    drawing = COMMITTED.with_name("accuracy.svg")
+    drawing.write_text(plots.standalone(plots.accuracy(results)), encoding="utf-8")
     tables = blocks(results)
     for document in DOCUMENTS:
         document.write_text(fill(document.read_text(encoding="utf-8"), tables), encoding="utf-8")
-    return [COMMITTED, *DOCUMENTS]
+    return [COMMITTED, drawing, *DOCUMENTS]
 
 
 def _row(texts: list[str]) -> str:

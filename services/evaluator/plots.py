@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -43,11 +44,12 @@ _STYLE = {
     "lines.linewidth": 2,
     "legend.frameon": False,
 }
+REPORT_COLOURS = Path(__file__).with_name("templates") / "colours.css"
 _MARKERS = {"never": "s", "always": "o", "auto": "^"}  # told apart without colour, too
 STAGES = ("decode", "queue", "denoise", "classify")
 
 
-def accuracy(results: Results) -> str:
+def accuracy(results: Results, *, legend: bool = False) -> str:
     """One small chart for each noise: accuracy against level, a line for each arm, its 95 % interval as a band."""
     noises = results.noises()
     columns = min(4, len(noises))
@@ -63,6 +65,9 @@ def accuracy(results: Results) -> str:
                 _accuracy_line(panel, results, noise, arm)
         for panel in list(panels)[len(noises) :]:
             panel.remove()
+        if legend:  # the report has one of its own
+            lines, names = figure.axes[0].get_legend_handles_labels()
+            figure.legend(lines, names, loc="outside upper left", ncols=len(names))
         figure.supxlabel("noise level", fontsize=10, color=_STAND_INS["muted"])
         return _svg(figure, "accuracy")
 
@@ -175,6 +180,15 @@ def stages(cases: Sequence[Latency]) -> str:
         panel.set_xlabel("share of the median request, with its milliseconds")
         panel.legend(loc="lower left", ncols=5, bbox_to_anchor=(0, 1), labelcolor=_STAND_INS["ink"])
         return _svg(figure, "stages")
+
+
+def standalone(drawing: str) -> str:
+    """A drawing as a file of its own: it brings the page's colours along, for light and for dark."""
+    colours = REPORT_COLOURS.read_text(encoding="utf-8")
+    rules = "svg { background: var(--surface); } text { font-family: var(--font) !important; }"
+    head, rest = drawing.split(">", 1)
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f"{head} {namespaces}><style>{colours}{rules}</style>{rest}"
 
 
 def words(noise: str) -> str:

@@ -13,7 +13,7 @@ from services.core.noise import Images
 from services.evaluator.errors import ReportError
 
 TOLERANCE = 1e-5  # of a probability; engines add up in different orders
-BATCH = 250
+BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,34 @@ class Difference:
         return self.digits_differ == 0 and self.largest <= TOLERANCE
 
 
+class OnnxModel:
+    """One version of one model, from the file the servers serve."""
+
+    def __init__(self, version: Path, *, threads: int = 1) -> None:
+        path = version / "model.onnx"
+        if not path.is_file():
+            raise ReportError(
+                f"{version.parent.name} version {version.name} is served, but there is no {path} to compare with: "
+                "pass the folder the servers read with --models"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """The model's output for a batch of any size."""
+        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+
+
 class InProcessChain:
-    """Denoiser and classifier of the given versions, from the files the servers serve, with no network between."""
+    """Denoiser and classifier of the given versions, with no network between."""
 
-    def __init__(self, models: Path, *, denoiser: int, classifier: int, threads: int = 1) -> None:
-        self._denoiser = _session(models / "denoiser" / str(denoiser), threads)
-        self._classifier = _session(models / "classifier" / str(classifier), threads)
-
-    def denoise(self, images: Images) -> Images:
-        """Clean a batch."""
-        return _run(self._denoiser, images)
-
-    def classify(self, images: Images) -> NDArray[np.float32]:
-        """Ten probabilities for each image."""
-        return _run(self._classifier, images)
+    def __init__(self, models: Path, *, denoiser: int, classifier: int) -> None:
+        self.denoise = OnnxModel(models / "denoiser" / str(denoiser))
+        self.classify = OnnxModel(models / "classifier" / str(classifier))
 
 
 def difference(scores: NDArray[np.float32], *expected: NDArray[np.float32]) -> Difference:
@@ -62,22 +76,3 @@ def difference(scores: NDArray[np.float32], *expected: NDArray[np.float32]) -> D
     tie = two_best[:, 1] - two_best[:, 0] <= 2 * TOLERANCE
     differ = (digits[closest, rows] != scores.argmax(axis=1)) & ~tie
     return Difference(len(scores), int(differ.sum()), float(gaps[closest, rows].max()))
-
-
-def _session(version: Path, threads: int) -> onnxruntime.InferenceSession:
-    path = version / "model.onnx"
-    if not path.is_file():
-        raise ReportError(
-            f"the chain serves {version.parent.name} version {version.name}, but there is no {path} to compare with: "
-            "pass the folder its servers read with --models"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: onnxruntime.InferenceSession, images: Images) -> NDArray[np.float32]:
-    name = session.get_inputs()[0].name
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    return np.concatenate([session.run(None, {name: part})[0] for part in parts])

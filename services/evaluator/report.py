@@ -44,7 +44,7 @@ def html(
     return environment.get_template("report.html").render(
         results=results,
         drawings={name: Markup(drawing) for name, drawing in drawings.items()},  # made here, from numbers
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=Markup(_read("colours.css") + _read("report.css")),
         arms=ARMS,
         clean=CLEAN,
         headline=_headline_cells(results),
@@ -65,6 +65,10 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
             (folder / name).write_bytes(data)
     except OSError as exc:
         raise ReportError(f"cannot write to {folder}: {exc.strerror}; name another folder with --report") from exc
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _headline_cells(results: Results) -> dict[str, Cell | None]:
