@@ -1,0 +1,230 @@
+"""/v2 and /v1/models through the whole application, with models in this process."""
+
+import gzip
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from services.core.errors import ModelTimeoutError, ModelUnavailableError
+from services.gateway.app import create_app
+from services.gateway.config import GatewayConfig
+from tests.support.fakes import fake_classifier, fake_denoiser
+
+LENGTH = "Inference-Header-Content-Length"
+
+
+def client_of(config: GatewayConfig | None = None, **models):
+    models = {"denoiser": fake_denoiser(version=3), "classifier": fake_classifier(version=2), **models}
+    return create_app(config or GatewayConfig(), **models).test_client()
+
+
+@pytest.fixture(scope="module")
+def client():
+    return client_of()
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Of brightness 0.15, 0.35 and 0.95: the fake classifier reads 1, 3 and 9."""
+    return np.float32([0.15, 0.35, 0.95])[:, None, None, None] * np.ones((1, 28, 28, 1), np.float32)
+
+
+def infer(client, images: np.ndarray, model: str = "digits", **more):
+    tensor = {"name": "images", "shape": list(images.shape), "datatype": "FP32", "data": images.ravel().tolist()}
+    return client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor], **more})
+
+
+def assert_problem(response, status: int, message: str) -> None:
+    """What clients of these protocols rely on: the code, and the text under "error"."""
+    assert response.status_code == status
+    assert message in response.json["error"]
+    assert response.json["error"] == response.json["detail"]
+    assert response.content_type == "application/problem+json"
+
+
+def test_server_and_models_describe_themselves(client):
+    assert client.get("/v2").json["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2/health/live").json == {"live": True}
+    assert client.get("/v2/health/ready").json == {"ready": True}
+    versions = {
+        name: client.get(f"/v2/models/{name}").json["versions"] for name in ("digits", "denoiser", "classifier")
+    }
+    assert versions == {"digits": ["1"], "denoiser": ["3"], "classifier": ["2"]}
+
+
+@pytest.mark.parametrize(("model", "version"), [("digits", "1"), ("denoiser", "3"), ("classifier", "2")])
+def test_a_version_may_be_named(client, model, version, images):
+    place = f"/v2/models/{model}/versions/{version}"
+    tensor = {"name": "images", "shape": [3, 784], "datatype": "FP32", "data": images.ravel().tolist()}
+
+    assert client.get(f"{place}/ready").json == {"name": model, "ready": True}
+    assert client.get(place).json["name"] == model
+    assert client.post(f"{place}/infer", json={"inputs": [tensor]}).json["model_version"] == version
+
+
+def test_the_outputs_are_those_of_the_metadata(client, images):
+    for model in ("digits", "denoiser", "classifier"):
+        described = client.get(f"/v2/models/{model}").json["outputs"]
+        made = infer(client, images, model).json["outputs"]
+
+        assert [(o["name"], o["datatype"]) for o in made] == [(o["name"], o["datatype"]) for o in described]
+        for output, description in zip(made, described, strict=True):
+            assert output["shape"] == [3, *description["shape"][1:]]
+            assert len(output["data"]) == np.prod(output["shape"])
+
+
+def test_the_chain_reads_digits(client, images):
+    reply = infer(client, images, id="mine", outputs=[{"name": "digit"}]).json
+
+    assert reply["outputs"] == [{"name": "digit", "shape": [3], "datatype": "INT64", "data": [1, 3, 9]}]
+    assert reply["id"] == "mine"
+    assert reply["parameters"] == {"denoiser_version": "3", "classifier_version": "2", "degraded": False}
+
+
+def test_the_chain_may_be_asked_not_to_denoise(client, images):
+    reply = infer(client, images, parameters={"denoise": "never"}).json
+
+    assert "denoiser_version" not in reply["parameters"]
+    denoised = next(output for output in reply["outputs"] if output["name"] == "denoised")
+    np.testing.assert_allclose(denoised["data"], images.ravel())
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+def test_binary_tensors_both_ways_and_compressed(client, encoding, images):
+    tensor = {"name": "images", "shape": [3, 28, 28, 1], "datatype": "FP32"}
+    tensor["parameters"] = {"binary_data_size": images.nbytes}
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    body, headers = header + images.tobytes(), {LENGTH: str(len(header)), "Accept-Encoding": "gzip"}
+    if encoding:
+        body = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](body)
+        headers["Content-Encoding"] = encoding
+
+    response = client.post("/v2/models/digits/infer", data=body, headers=headers)
+
+    assert response.headers["Content-Encoding"] == "gzip"
+    reply = gzip.decompress(response.data)
+    length = int(response.headers[LENGTH])
+    sizes = [output["parameters"]["binary_data_size"] for output in json.loads(reply[:length])["outputs"]]
+    assert sizes == [120, 24, images.nbytes]
+    np.testing.assert_array_equal(np.frombuffer(reply[-images.nbytes :], "<f4"), images.ravel())
+
+
+def test_small_replies_are_not_compressed(client, images):
+    tensor = {"name": "images", "shape": [3, 784], "datatype": "FP32", "data": images.ravel().tolist()}
+    response = client.post(
+        "/v2/models/classifier/infer", json={"inputs": [tensor]}, headers={"Accept-Encoding": "gzip"}
+    )
+
+    assert "Content-Encoding" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/v2/models/other", 404, "no model is called other; there are digits, denoiser, classifier"),
+        ("/v2/models/digits/versions/2", 404, "model digits has no version 2; there is 1"),
+        ("/v2/models/denoiser/versions/x/ready", 404, "no version x"),
+        ("/v2/nothing", 404, ""),
+        ("/v1/models/other", 404, ""),
+        ("/v1/models/digits/versions/2", 404, "Could not find version 2 of model digits"),
+        ("/v1/models/digits/versions/2/metadata", 404, "Could not find version 2"),
+        ("/v2/models/digits/infer", 405, ""),
+    ],
+)
+def test_what_is_not_there_is_said_under_error(client, path, status, message):
+    assert_problem(client.get(path), status, message)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"outputs": [{"name": "scores"}]}, "no output is called 'scores'; there are probabilities, digit, denoised"),
+        ({"parameters": {"denoise": "maybe"}}, "denoise=maybe"),
+        ({"inputs": []}, "inputs is a list of one tensor"),
+    ],
+)
+def test_what_cannot_be_read_is_400_with_error(client, more, message, images):
+    assert_problem(infer(client, images, **more), 400, message)
+
+
+def test_the_chain_wants_images_from_0_to_1(client, images):
+    assert_problem(infer(client, 2 * images), 400, "from 0 to 1, not from 0.3 to 1.9")
+    assert infer(client, 2 * images, "denoiser").status_code == 200
+
+
+def test_too_many_images_are_413(images):
+    client = client_of(GatewayConfig(max_images=2))
+
+    assert_problem(infer(client, images), 413, "3 images; at most 2")
+    assert_problem(client.post("/v1/models/digits:predict", json={"instances": [[0] * 784] * 3}), 413, "3 images")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/health/ready", "/v2/models/digits/ready", "/v2/models/denoiser/ready", "/v1/models/digits"]
+)
+def test_a_model_that_is_away_is_503(path):
+    client = client_of(denoiser=fake_denoiser(failure=ModelUnavailableError("denoiser: nobody answers")))
+
+    assert_problem(client.get(path), 503, "nobody answers")
+
+
+def test_a_model_that_fails_says_so_under_error(images):
+    client = client_of(classifier=fake_classifier(failure=ModelTimeoutError("classifier: no answer in 2 s")))
+
+    assert_problem(infer(client, images), 504, "no answer in 2 s")
+    assert_problem(infer(client, images, "classifier"), 504, "no answer in 2 s")
+    assert infer(client, images, "denoiser").status_code == 200
+
+
+@pytest.mark.parametrize("place", ["/v1/models/digits:predict", "/v1/models/digits/versions/1:predict"])
+@pytest.mark.parametrize("shape", [(3, 28, 28, 1), (3, 28, 28), (3, 784)])
+def test_predict_by_row_and_by_column(client, place, shape, images):
+    pictures = images.reshape(shape).tolist()
+    by_row = client.post(place, json={"instances": pictures}).json
+    named = client.post(place, json={"instances": [{"images": one} for one in pictures], "signature_name": ""}).json
+    by_column = client.post(place, json={"inputs": pictures, "signature_name": "serving_default"}).json
+    named_column = client.post(place, json={"inputs": {"images": pictures}}).json
+
+    assert by_row == named
+    assert [row["digit"] for row in by_row["predictions"]] == [1, 3, 9]
+    assert by_column == named_column
+    assert by_column["outputs"]["digit"] == [1, 3, 9]
+    assert by_column["outputs"]["probabilities"] == [row["probabilities"] for row in by_row["predictions"]]
+
+
+def test_status_and_metadata_are_tensorflow_servings(client):
+    assert client.get("/v1/models/digits").json == {
+        "model_version_status": [
+            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+    signature = client.get("/v1/models/digits/metadata").json["metadata"]["signature_def"]["signature_def"]
+    tensor = signature["serving_default"]["inputs"]["images"]
+    assert tensor["dtype"] == "DT_FLOAT"
+    assert [dim["size"] for dim in tensor["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b"[]", "JSON object"),
+        (b"{}", 'either "instances" or "inputs"'),
+        (b'{"instances": [1], "inputs": [1]}', 'either "instances" or "inputs"'),
+        (b'{"instances": [], "x": 1}', "no key is called 'x'"),
+        (b'{"instances": []}', '"instances" is a list of at least one'),
+        (b'{"inputs": 3}', '"inputs" is a list of at least one'),
+        (b'{"inputs": {"image": []}}', 'the one input, "images"'),
+        (
+            b'{"instances": [3], "signature_name": "other"}',
+            'Serving signature name: "other" not found in signature def',
+        ),
+        (b'{"instances": [[1, 2]]}', "image 1 of 1"),
+        (json.dumps({"instances": [[2] * 784]}).encode(), "between 0 and 1"),
+        (b"[" * 50, "nested 50 deep"),
+    ],
+)
+def test_what_predict_cannot_read_is_400(client, body, message):
+    assert_problem(client.post("/v1/models/digits:predict", data=body), 400, message)
