@@ -18,6 +18,7 @@ from services.pb import tfserving_pb2 as pb
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+_FOR_EVER_S = 365 * 24 * 3600.0
 
 Call = Callable[[Any, float | None], Any]
 
@@ -28,26 +29,26 @@ def handlers(
     """Both services, ready to be added to a server."""
     counted = _Counted(metrics)
     prediction_service = {
-        "Predict": _unary(
+        "Predict": unary(
             counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
             pb.PredictRequest,
         ),
-        "Classify": _unary(
+        "Classify": unary(
             counted("Classify", lambda request, deadline: examples.classify(request, deadline=deadline)),
             pb.ClassificationRequest,
         ),
-        "Regress": _unary(
+        "Regress": unary(
             counted("Regress", lambda request, deadline: examples.regress(request, deadline=deadline)),
             pb.RegressionRequest,
         ),
-        "MultiInference": _unary(
+        "MultiInference": unary(
             lambda request, deadline: examples.multi_inference(request, deadline=deadline), pb.MultiInferenceRequest
         ),
-        "GetModelMetadata": _unary(lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest),
+        "GetModelMetadata": unary(lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest),
     }
     model_service = {
-        "GetModelStatus": _unary(lambda request, _: get_model_status(models, request), pb.GetModelStatusRequest),
-        "HandleReloadConfigRequest": _unary(
+        "GetModelStatus": unary(lambda request, _: get_model_status(models, request), pb.GetModelStatusRequest),
+        "HandleReloadConfigRequest": unary(
             lambda request, _: _reload(models, metrics, request), pb.ReloadConfigRequest
         ),
     }
@@ -86,10 +87,12 @@ def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigR
     return response
 
 
-def _unary(call: Call, request_class: type) -> grpc.RpcMethodHandler:
+def unary(call: Call, request_class: type) -> grpc.RpcMethodHandler:
+    """A unary method made from `call`: bytes are parsed, errors become status codes."""
+
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
-        remaining = context.time_remaining()
-        deadline = None if remaining is None else time.monotonic() + remaining
+        remaining = context.time_remaining()  # of a call without a deadline: None, or some 292 years
+        deadline = None if remaining is None or remaining > _FOR_EVER_S else time.monotonic() + remaining
         try:
             return call(_parse(request_class, data), deadline)
         except ServiceError as exc:

@@ -1,6 +1,7 @@
 """Whatever arrives, the server answers with the right code, and goes on."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support.model_server import (
     outcome,
     predict_request,
     write_scale_model,
+    write_slow_model,
 )
 
 SIZES = st.one_of(st.integers(0, 4), st.sampled_from([-1, 2, 2**31, 2**62, 2**63 - 1, -(2**63)]))
@@ -127,6 +129,18 @@ def test_a_large_message_passes_and_a_too_large_one_is_refused(tmp_path):
 
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in message
+
+
+@pytest.mark.parametrize("batching", [False, True])
+def test_callers_without_a_deadline_wait_for_their_turn(tmp_path, batching):
+    write_slow_model(tmp_path / "slow", 1)
+
+    flags = {"model_name": "slow", "model_base_path": str(tmp_path / "slow"), "enable_batching": batching}
+    with model_server(**flags) as running, ThreadPoolExecutor(8) as pool:
+        requests = [predict_request("slow", x=np.float32([100])) for _ in range(8)]
+        answers = pool.map(lambda r: running.call("Predict", r, pb.PredictResponse, timeout=None), requests)
+
+        assert [from_proto(answer.outputs["y"]).tolist() for answer in answers] == [[100.0]] * 8
 
 
 def test_answers_in_content_are_asked_for_by_flag(tmp_path):

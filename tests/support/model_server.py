@@ -72,7 +72,7 @@ class Running:
     channel: grpc.Channel
     rest: str
 
-    def call(self, method: str, request: Message, response_class: type, *, timeout: float = CALL_S) -> Any:
+    def call(self, method: str, request: Message, response_class: type, *, timeout: float | None = CALL_S) -> Any:
         """One unary call by its short name, such as `Predict`."""
         return call(self.channel, method, request, response_class, timeout=timeout)
 
@@ -84,7 +84,9 @@ class Running:
         return {alias: from_proto(tensor) for alias, tensor in response.outputs.items()}
 
 
-def call(channel: grpc.Channel, method: str, request: Message, response_class: type, *, timeout: float = CALL_S) -> Any:
+def call(
+    channel: grpc.Channel, method: str, request: Message, response_class: type, *, timeout: float | None = CALL_S
+) -> Any:
     """One unary call; the method's service is known by its name."""
     service = MODEL_SERVICE if method in ("GetModelStatus", "HandleReloadConfigRequest") else PREDICTION_SERVICE
     stub = channel.unary_unary(
