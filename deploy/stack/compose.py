@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from deploy.stack import chain
 from deploy.stack.engine import Engine, has_image, last_line, pull, run
@@ -209,6 +208,6 @@ def _inspect(container: str) -> str:
 
 
 def _revision() -> str:
-    if not Path(ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
         return "unknown"
     return run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]).stdout.strip() or "unknown"

@@ -59,9 +59,9 @@ class LocalStack:
     def down(self) -> None:
         """End every process: supervisord asks each to finish, and ends those that do not."""
         if self.is_up():
-            rpc = supervisor.connect(self._socket)
-            pid = rpc.getPID()
-            rpc.shutdown()
+            with supervisor.connect(self._socket) as interface:
+                pid = interface.getPID()
+                interface.shutdown()
             chain.wait_until(lambda: not _runs(pid), timeout_s=60)
         self._end_leftovers()
         self._socket.unlink(missing_ok=True)
@@ -80,11 +80,11 @@ class LocalStack:
 
     def restart(self, services: list[str]) -> None:
         """Stop and start these services, and wait until they are ready again."""
-        rpc = supervisor.connect(self._socket)
-        for name in services:
-            with contextlib.suppress(xmlrpc.client.Fault):  # it was not running: it will be in the end
-                rpc.stopProcess(name)
-            rpc.startProcess(name, False)
+        with supervisor.connect(self._socket) as interface:
+            for name in services:
+                with contextlib.suppress(xmlrpc.client.Fault):  # it was not running: it will be in the end
+                    interface.stopProcess(name)
+                interface.startProcess(name, False)
         self._wait_ready()
 
     def _install(self) -> None:
@@ -133,10 +133,10 @@ class LocalStack:
             raise StackError(f"supervisord did not start: {_last_line(started.stderr + started.stdout)}")
 
     def _start_stopped(self) -> None:
-        rpc = supervisor.connect(self._socket)
-        for process in supervisor.processes(self._socket):
-            if process.state in ("STOPPED", "EXITED", "FATAL"):
-                rpc.startProcess(process.name, False)
+        with supervisor.connect(self._socket) as interface:
+            for process in supervisor.processes(self._socket):
+                if process.state in ("STOPPED", "EXITED", "FATAL"):
+                    interface.startProcess(process.name, False)
 
     def _wait_ready(self) -> None:
         """Say what became ready when; StackError with the service's own last words when one cannot start."""
@@ -192,13 +192,16 @@ def _socket_path(var: Path) -> Path:
 
 
 def _runs(pid: int) -> bool:
-    """Whether this process exists and is more than an entry waiting to be collected."""
+    """Whether this process exists and is more than an entry waiting to be collected, all threads ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (sys.platform == "linux" and stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:  # gone meanwhile, or a system without /proc
+        return sys.platform != "linux"
 
 
 def _describe(process: supervisor.Process | None) -> str:

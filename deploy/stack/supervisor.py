@@ -3,6 +3,8 @@
 import http.client
 import socket
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,18 @@ class Process:
     uptime_s: int
 
 
-def connect(path: Path) -> Any:
+@contextmanager
+def connect(path: Path) -> Iterator[Any]:
     """supervisord's XML-RPC interface; calls raise OSError when nobody listens, xmlrpc.client.Fault when refused."""
-    return xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path)).supervisor
+    with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path)) as server:
+        yield server.supervisor
 
 
 def processes(path: Path) -> list[Process]:
     """All of them, or an empty list when no supervisord answers."""
     try:
-        infos = connect(path).getAllProcessInfo()
+        with connect(path) as interface:
+            infos = interface.getAllProcessInfo()
     except OSError:
         return []
     return [
@@ -50,6 +55,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(self.timeout)
+        try:
+            sock.connect(str(self._path))
+        except OSError:
+            sock.close()
+            raise
+        self.sock = sock

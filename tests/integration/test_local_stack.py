@@ -41,7 +41,7 @@ def recovers(url: str) -> bool:
     return wait_until(lambda: read(url) == 7)
 
 
-def wait_until(holds, within_s: float = 20.0) -> bool:
+def wait_until(holds, within_s: float = 45.0) -> bool:
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
