@@ -1,9 +1,12 @@
 """Worker processes, and how they stop: granian, told what the settings say."""
 
+import ctypes
 import logging
 import multiprocessing
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 from functools import partial
@@ -16,6 +19,7 @@ from services.gateway.config import GatewayConfig
 
 log = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _TO_THE_ROOT_LOGGER = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
 
 
@@ -26,7 +30,7 @@ def serve(config: GatewayConfig) -> int:
     granian = _DrainingServer(config, draining)
     counts = _share_counts() if config.workers > 1 else None
     try:
-        granian.serve(target_loader=partial(_load, config, draining))
+        granian.serve(target_loader=partial(_load, config, draining, os.getpid()))
     except OSError as exc:
         log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
         return 1
@@ -37,11 +41,20 @@ def serve(config: GatewayConfig) -> int:
     return 0
 
 
-def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", _target: str) -> object:
+def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", parent: int, _target: str) -> object:
     """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
+    _end_with(parent)
     from services.gateway.server import Server
 
     return Server(config, draining=lambda: bool(draining.value))
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is killed: else it would go on listening beside the next one's workers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # killed before the line above
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _DrainingServer(Granian):
