@@ -111,6 +111,7 @@ def grpc_denoiser(config: GatewayConfig) -> GrpcModel:
     return GrpcModel(
         config.denoiser_target,
         name=config.denoiser_model,
+        label=config.denoiser_label,
         output="denoised",
         output_shape=(28, 28, 1),
         timeout_s=config.predict_timeout_s,
@@ -123,6 +124,7 @@ def grpc_classifier(config: GatewayConfig) -> GrpcModel:
     return GrpcModel(
         config.classifier_target,
         name=config.classifier_model,
+        label=config.classifier_label,
         output="probabilities",
         output_shape=(10,),
         timeout_s=config.predict_timeout_s,

@@ -26,6 +26,8 @@ class GatewayConfig:
     classifier_target: str = "127.0.0.1:8510"  # gRPC target of the classifier
     denoiser_model: str = "denoiser"  # name the denoiser is served under
     classifier_model: str = "classifier"  # name the classifier is served under
+    denoiser_label: str = ""  # version label to ask for, such as stable or canary; empty: the newest version
+    classifier_label: str = ""  # the same for the classifier
     predict_timeout_s: float = 5.0  # the most one call of a model may take, whatever time the request has left
     connect_timeout_s: float = 1.0  # for one attempt to connect to a model server; also the longest pause between two
     on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true

@@ -93,9 +93,11 @@ class GrpcModel:
         output_shape: tuple[int, ...],
         timeout_s: float,
         connect_s: float = 1.0,
+        label: str = "",
     ) -> None:
         self.target = target
         self.name = name
+        self.label = label
         self.output = output
         self.output_shape = output_shape
         self.timeout_s = timeout_s
@@ -106,6 +108,8 @@ class GrpcModel:
         """Ask for `output` of `images`, within the deadline; ServiceError of the fitting kind otherwise."""
         request = pb.PredictRequest()
         request.model_spec.name = self.name
+        if self.label:
+            request.model_spec.version_label = self.label
         request.inputs["images"].CopyFrom(to_proto(images))
         timeout_s = min(self.timeout_s, deadline.remaining_s())
         answer = await self._call(PREDICT, request.SerializeToString(), timeout_s, metadata)

@@ -88,6 +88,7 @@ def gateway_blueprint(
 
     @routes.get("/metrics")
     def get_metrics() -> Response:
+        readiness()  # so that cleardigits_model_available is about now, even where nobody asks /readyz
         return Response(metrics.text(), content_type=CONTENT_TYPE)
 
     return routes

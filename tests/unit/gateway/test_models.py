@@ -60,13 +60,14 @@ class Answering:
         ]
 
 
-async def served(server: Answering, use: Callable) -> object:
+async def served(server: Answering, use: Callable, **settings: str) -> object:
     """The outcome of `use(model)` while `server` runs on a free port."""
     backend = grpc.aio.server()
     backend.add_generic_rpc_handlers(server.handlers())
     port = backend.add_insecure_port("127.0.0.1:0")
     await backend.start()
-    model = GrpcModel(f"127.0.0.1:{port}", name="classifier", output="probabilities", output_shape=(10,), timeout_s=1.0)
+    answers = {"output": "probabilities", "output_shape": (10,)}
+    model = GrpcModel(f"127.0.0.1:{port}", name="classifier", timeout_s=1.0, **answers, **settings)
     try:
         return await use(model)
     finally:
@@ -88,6 +89,16 @@ def test_the_request_names_the_model_and_carries_the_images():
     assert request.model_spec.name == "classifier"
     assert np.array_equal(from_proto(request.inputs["images"]), IMAGES)
     assert ("x-request-id", "abc") in [tuple(pair) for pair in server.metadata[0]]
+
+
+@pytest.mark.parametrize("label", ["", "canary"])
+def test_a_label_of_the_settings_is_asked_for_and_none_means_the_newest(label):
+    server = Answering(lambda _: response())
+    asyncio.run(served(server, lambda model: model.predict(IMAGES, deadline=Deadline.after(5)), label=label))
+
+    spec = pb.PredictRequest.FromString(server.requests[0]).model_spec
+    assert spec.WhichOneof("version_choice") == ("version_label" if label else None)
+    assert spec.version_label == label
 
 
 @pytest.mark.parametrize("encode", [response, as_values])
