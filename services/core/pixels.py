@@ -16,6 +16,7 @@ from services.core.errors import InvalidInputError
 SIDE = 28
 PIXELS = SIDE * SIDE
 SCALES = (1, 255)
+ROUNDING = 1e-3  # fractions may exceed their range by so much: resizing and normalising do, in float32
 
 _NUMBERS = "iuf"  # kinds of dtype
 _SHAPES = ((PIXELS,), (SIDE, SIDE), (SIDE, SIDE, 1))
@@ -58,7 +59,7 @@ def from_array(array: np.ndarray) -> np.ndarray:
         raise InvalidInputError("no pictures: the array is empty")
     if pictures.dtype != np.uint8:
         low, high = pictures.min(), pictures.max()
-        if not (low >= 0 and high <= 1):  # also when either is NaN
+        if not within_range(low, high):
             raise InvalidInputError(f"{pictures.dtype} pixels from {low:g} to {high:g}; they lie between 0 and 1")
     return pictures
 
@@ -76,13 +77,13 @@ def from_lists(images: list, *, scale: int | None = None) -> np.ndarray:
     numbers = _all_numbers(images)
     low, high = float(numbers.min()), float(numbers.max())
     limit = scale or _detected(numbers, low, high)
-    if not (low >= 0 and high <= limit):
+    if not within_range(low, high, limit):
         raise InvalidInputError(f"pixels from {low:g} to {high:g}; with scale {limit} they lie between 0 and {limit}")
     return (numbers / limit).astype(np.float32)
 
 
 def _detected(numbers: np.ndarray, low: float, high: float) -> int:
-    if high <= 1:
+    if high <= 1 + ROUNDING:
         return 1
     if np.array_equal(numbers, np.floor(numbers)):
         return 255
@@ -128,6 +129,11 @@ def _numbers(image: object, index: int, count: int) -> np.ndarray:
             f"{which(index, count)}: numbers of shape {list(array.shape)}; a picture is 28 rows of 28 or 784 numbers"
         )
     return array.reshape(SIDE, SIDE).astype(np.float64)
+
+
+def within_range(low: float, high: float, limit: int = 1) -> bool:
+    """Do pixels from `low` to `high` lie between 0 and `limit`? Not if either is NaN."""
+    return low >= -ROUNDING and high <= limit + ROUNDING
 
 
 def which(index: int, count: int) -> str:

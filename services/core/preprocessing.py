@@ -87,7 +87,7 @@ def treat(grey: np.ndarray) -> np.ndarray:
     ink = find_ink(grey)
     if ink is None:
         return np.zeros((SIDE, SIDE, 1), np.float32)
-    return centred(ink)[..., np.newaxis]
+    return np.minimum(centred(ink), 1.0)[..., np.newaxis]  # averaging may end a rounding error above 1
 
 
 def _treat_unless_noisy(grey: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from services.core.errors import InvalidInputError
+from services.core.pixels import within_range
 from services.gateway.deadlines import Deadline
 from services.gateway.models import Metadata
 from services.gateway.options import DEFAULTS
@@ -76,7 +77,7 @@ class ChainModel:
         self, images: np.ndarray, parameters: Mapping[str, object], *, deadline: Deadline, metadata: Metadata
     ) -> Inferred:
         low, high = float(images.min()), float(images.max())
-        if not (low >= 0 and high <= 1):
+        if not within_range(low, high):
             raise InvalidInputError(f"{CHAIN} reads images from 0 to 1, not from {low:g} to {high:g}")
         given = {"denoise": parameters["denoise"]} if "denoise" in parameters else {}
         options = DEFAULTS.updated(given)

@@ -130,6 +130,11 @@ def test_a_scale_that_was_said_is_kept():
         from_lists([[256] * 784], scale=255)
 
 
+def test_a_rounding_error_above_one_is_no_mistake():
+    assert from_lists([[np.nextafter(1, 2)] * 784]).max() >= 1
+    assert from_array(np.full((1, 784), np.nextafter(np.float32(1), np.float32(2)), np.float32)).shape == (1, 28, 28)
+
+
 def test_fractions_above_one_are_refused_as_doubtful():
     with pytest.raises(InvalidInputError, match='"scale"'):
         from_lists([[0.5] * 783 + [1.2]])
