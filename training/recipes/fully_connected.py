@@ -9,31 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-from keras import layers
 
 from training.config import TrainingConfig
 from training.data import Dataset
 from training.fit import fit_classifier
-from training.recipes import Outcome
+from training.recipes import Outcome, mlp
 
 PUBLISHED = "97.6 % on the clean test set"
 
 
-def build() -> keras.Model:
-    """784-100-10."""
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1), name="images"),
-            layers.Flatten(),
-            layers.Dense(100, activation="relu"),
-            layers.Dense(10, activation="softmax", name="probabilities"),
-        ],
-        name="classifier",
-    )
-
-
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
     keras.utils.set_random_seed(config.seed)
-    classifier = build()
+    classifier = mlp.build(hidden=100)
     history, figures = fit_classifier(classifier, data, epochs=config.epochs or 5, batch_size=32, workdir=workdir)
     return Outcome(history, classifier=classifier, figures=figures)

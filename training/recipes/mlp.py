@@ -18,13 +18,13 @@ from training.recipes import Outcome
 PUBLISHED = "about 98 % on the clean test set"
 
 
-def build() -> keras.Model:
-    """784-128-10."""
+def build(hidden: int = 128) -> keras.Model:
+    """784 - hidden - 10."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1), name="images"),
             layers.Flatten(),
-            layers.Dense(128, activation="relu"),
+            layers.Dense(hidden, activation="relu"),
             layers.Dense(10, activation="softmax", name="probabilities"),
         ],
         name="classifier",
