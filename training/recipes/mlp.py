@@ -1,6 +1,7 @@
-"""A multilayer perceptron: one hidden layer of 128 ReLU units, Adam, 6 epochs.
+"""A multilayer perceptron: one hidden layer of 128 ReLU units, Adam, 6 epochs, batch 32 (Keras's default).
 
-Figures: the TensorFlow Datasets example "Training a neural network on MNIST with Keras", which ends at about 98 %.
+Figures: about 98 % is where the tutorials of this network end; TensorFlow's quickstart is one, with dropout and five
+epochs.
 """
 
 from __future__ import annotations
@@ -34,5 +35,5 @@ def build(hidden: int = 128) -> keras.Model:
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
     keras.utils.set_random_seed(config.seed)
     classifier = build()
-    history, figures = fit_classifier(classifier, data, epochs=config.epochs or 6, batch_size=128, workdir=workdir)
+    history, figures = fit_classifier(classifier, data, epochs=config.epochs or 6, batch_size=32, workdir=workdir)
     return Outcome(history, classifier=classifier, figures=figures)
