@@ -13,7 +13,7 @@ SAMPLES = 300
 def run_sweep(demo) -> list[tuple[float, float, float]]:
     """Rows of level, share right with the denoiser, share right without."""
     demo.sweep.click()
-    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=30_000)
+    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=60_000)
     rows = demo.page.locator("#sweep-rows tr").evaluate_all(
         "rows => rows.map((row) => [...row.cells].map((cell) => parseFloat(cell.textContent)))"
     )
@@ -76,8 +76,27 @@ def test_a_second_sweep_may_follow(demo):
     demo.take_sample(8)
 
     demo.sweep.click()
-    expect(demo.sweep_text).to_have_text(re.compile("Read as 8"), timeout=30_000)
+    expect(demo.sweep_text).to_have_text(re.compile("Read as 8"), timeout=60_000)
     expect(demo.sweep).to_be_enabled()
+
+
+def test_a_sweep_waits_for_a_slow_machine(demo):
+    """It asks for more time than a single picture gets."""
+    with demo.page.expect_request(lambda request: "request-timeout-ms" in request.headers) as asked:
+        demo.sweep.click()
+
+    assert int(asked.value.headers["request-timeout-ms"]) >= 10_000
+    expect(demo.chart).to_have_attribute("data-state", "shown", timeout=60_000)
+
+
+def test_a_sweep_that_fails_says_so_and_may_be_started_again(demo):
+    demo.page.route("**/v1/recognize*", lambda route: route.abort("connectionrefused"))
+
+    demo.sweep.click()
+    expect(demo.sweep_text).to_have_text("The sweep stopped. The gateway does not answer.")
+    demo.page.unroute("**/v1/recognize*")
+    run_sweep(demo)
+    assert demo.forgive() > 0
 
 
 def test_noise_in_the_page_is_the_noise_of_training(demo, rng):

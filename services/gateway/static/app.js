@@ -174,6 +174,7 @@ async function sweep() {
     showSweep({ ...(await measure({ clean, kind, digit })), title: NOISES[kind].title });
   } catch (error) {
     explain(error);
+    element("sweep-text").textContent = `The sweep stopped. ${error.message}`;
   } finally {
     button.ariaBusy = "false";
     button.textContent = "Sweep all levels";

@@ -20,12 +20,17 @@ export const apiKey = {
   set: (key) => sessionStorage.setItem(KEY, key),
 };
 
-/** The answer of POST /v1/recognize to a body (of `type`, unless it is a form that knows its own), with `roundTripMs` as this browser saw it. */
-export async function recognize(body, type, options) {
+/**
+ * The answer of POST /v1/recognize to a body (of `type`, unless it is a form that knows its own), with `roundTripMs` as
+ * this browser saw it. `allowMs` asks the gateway for more time than it gives by default.
+ */
+export async function recognize(body, type, options, { allowMs } = {}) {
   const started = performance.now();
   const headers = type ? { "Content-Type": type } : {};
   if (apiKey.get()) headers["X-API-Key"] = apiKey.get();
-  const answer = await call(recognizeUrl(options), { method: "POST", body, headers });
+  if (allowMs) headers["Request-Timeout-Ms"] = String(allowMs);
+  const waitMs = Math.max(TIMEOUT_MS, allowMs ?? 0);
+  const answer = await call(recognizeUrl(options), { method: "POST", body, headers }, waitMs);
   return { ...answer, roundTripMs: performance.now() - started };
 }
 
@@ -40,11 +45,11 @@ export function readiness() {
   return call(new URL("readyz", document.baseURI), { cache: "no-store" });
 }
 
-async function call(url, init) {
+async function call(url, init, waitMs = TIMEOUT_MS) {
   let response;
   let text;
   try {
-    response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(url, { ...init, signal: AbortSignal.timeout(waitMs) });
     text = await response.text(); // the signal covers this too
   } catch (error) {
     if (error.name === "TimeoutError") throw new ChainError("The gateway takes too long to answer.", { again: true });

@@ -9,6 +9,7 @@ const LEVELS = Array.from({ length: 21 }, (_, step) => step / 20);
 const STRIP_LEVELS = LEVELS.filter((_, index) => index % 2 === 0);
 const SAMPLES_PER_LEVEL = 32;
 const HOLDS = 0.9; // reading holds while nine samples in ten come out right
+const PATIENCE = { allowMs: 30_000 }; // hundreds of pictures, perhaps on a busy machine
 const RAW = "application/octet-stream";
 
 const element = (id) => document.getElementById(id);
@@ -19,7 +20,7 @@ export async function measure({ clean, kind, digit }) {
     Array.from({ length: SAMPLES_PER_LEVEL }, (_, seed) => addNoise(clean, kind, level, seed)),
   );
   const shares = async (denoise) => {
-    const { results } = await recognize(joined(noisy), RAW, { preprocess: "none", denoise });
+    const { results } = await recognize(joined(noisy), RAW, { preprocess: "none", denoise }, PATIENCE);
     return LEVELS.map((_, index) => {
       const ofLevel = results.slice(index * SAMPLES_PER_LEVEL, (index + 1) * SAMPLES_PER_LEVEL);
       return ofLevel.filter((result) => result.digit === digit).length / SAMPLES_PER_LEVEL;
@@ -29,7 +30,7 @@ export async function measure({ clean, kind, digit }) {
   const without = await shares("never");
   const examples = STRIP_LEVELS.map((level) => addNoise(clean, kind, level, 0));
   const options = { preprocess: "none", denoise: "always", include: "denoised" };
-  const { results } = await recognize(joined(examples), RAW, options);
+  const { results } = await recognize(joined(examples), RAW, options, PATIENCE);
   const strip = await Promise.all(
     results.map(async ({ denoised }, index) => ({
       noisy: examples[index],
