@@ -83,6 +83,14 @@ cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, i
 
 .PHONY: evaluate load loadgen cost
 
+bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op server (ARGS="--model classifier")
+	$(DEV)/bin/python -m tests.bench.model_server $(ARGS)
+
+bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shipped pair
+	$(DEV)/bin/python -m tests.bench.engines $(ARGS)
+
+.PHONY: bench-model-server bench-engines
+
 ##@ Operate
 
 prometheus: ## watch the local stack: Prometheus on http://127.0.0.1:9090 (apt install prometheus)

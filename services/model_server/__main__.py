@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from services.core.errors import ConfigError, ServiceError
 from services.model_server.config import ServerConfig
 from services.model_server.flags import parse_flags
+from services.model_server.memory import limit_allocator
 from services.runtime.logs import configure_logging
 
 log = logging.getLogger("services.model_server")
@@ -41,6 +42,7 @@ def serve(config: ServerConfig) -> int:
     """Load, open the ports, wait for SIGTERM or SIGINT, drain."""
     from services.model_server.app import ModelServer  # after the flags: --help needs no engine
 
+    limit_allocator()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

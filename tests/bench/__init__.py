@@ -1,0 +1,1 @@
+"""Measurements behind `make bench-*`: they print a table and write it where the documentation quotes it."""
