@@ -1,0 +1,101 @@
+"""The canary of docs/OPERATIONS.md: a second version behind a label, judged, promoted and taken back."""
+
+import contextlib
+import shutil
+import time
+
+import pytest
+import requests
+
+from tests.support.stack import MODELS, ROOT, Child, free_port, running_stack
+
+WITHIN_S = 20.0
+PICTURE = (ROOT / "docs/samples/noisy-7.png").read_bytes()
+
+
+def serving_config(folder, *, versions: tuple[int, ...], **labels: int) -> None:
+    """What step after step of the runbook leaves in deploy/serving/denoiser.config."""
+    lines = [
+        'model_config_list { config { name: "denoiser" model_platform: "tensorflow"',
+        f'base_path: "{folder / "models/denoiser"}"',
+        "model_version_policy { specific {" + " ".join(f" versions: {version}" for version in versions) + " } }",
+        *(f'version_labels {{ key: "{label}" value: {version} }}' for label, version in labels.items()),
+        "} }",
+    ]
+    (folder / "new.config").write_text("\n".join(lines))
+    (folder / "new.config").rename(folder / "denoiser.config")
+
+
+def denoiser_version(gateway_url: str) -> int:
+    answer = requests.post(
+        f"{gateway_url}/v1/recognize", data=PICTURE, headers={"Content-Type": "image/png"}, timeout=5
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()["models"]["denoiser"]["version"]
+
+
+def wait_until_answering(gateway_url: str) -> None:
+    """A label is refused until its version is loaded, and the gateway may still be starting."""
+    ends = time.monotonic() + WITHIN_S
+    while time.monotonic() < ends:
+        with contextlib.suppress(requests.ConnectionError, AssertionError):
+            denoiser_version(gateway_url)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{gateway_url} never answered")
+
+
+def wait_for_version(gateway_url: str, wanted: int) -> None:
+    ends = time.monotonic() + WITHIN_S
+    while (found := denoiser_version(gateway_url)) != wanted:
+        assert time.monotonic() < ends, f"version {found} answers after {WITHIN_S} s, not {wanted}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A denoiser that serves by label, one gateway that asks for `stable`, one for `canary`: (folder, url, url)."""
+    shutil.copytree(MODELS, tmp_path / "models")
+    serving_config(tmp_path, versions=(1,), stable=1)
+    grpc_port, canary_port = free_port(), free_port()
+    flags = {
+        "host": "127.0.0.1",
+        "port": grpc_port,
+        "model_config_file": tmp_path / "denoiser.config",
+        "model_config_file_poll_wait_seconds": 1,
+    }
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    server = Child("labelled", ["services.model_server", *arguments, "--allow_version_labels_for_unavailable_models"])
+    server.start()
+    try:
+        settings = {"DENOISER_TARGET": f"127.0.0.1:{grpc_port}", "DENOISER_LABEL": "stable"}
+        with running_stack(gateway=settings) as stack:
+            own = {
+                "CLEARDIGITS_GATEWAY_PORT": str(canary_port),
+                "CLEARDIGITS_GATEWAY_DENOISER_LABEL": "canary",
+            }
+            canary = Child("canary", ["services.gateway"], {**stack.gateway.environment, **own})
+            canary.start()
+            try:
+                yield tmp_path, stack.url, f"http://127.0.0.1:{canary_port}"
+            finally:
+                canary.close()
+    finally:
+        server.close()
+
+
+def test_a_canary_is_read_promoted_and_taken_back_without_a_lost_request(labelled):
+    folder, stable, canary = labelled
+    shutil.copytree(folder / "models/denoiser/1", folder / "models/denoiser/.new")
+    (folder / "models/denoiser/.new").rename(folder / "models/denoiser/2")
+
+    serving_config(folder, versions=(1, 2), stable=1, canary=2)
+    wait_until_answering(canary)
+    assert denoiser_version(canary) == 2
+    assert denoiser_version(stable) == 1, "users still get the stable version"
+
+    serving_config(folder, versions=(1, 2), stable=2, canary=2)  # both stay loaded: that is the way back
+    wait_for_version(stable, 2)
+
+    serving_config(folder, versions=(1, 2), stable=1, canary=2)
+    wait_for_version(stable, 1)
