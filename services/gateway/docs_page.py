@@ -66,7 +66,7 @@ class Reference:
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             target = self.schemas[name]
-            if "properties" in target or "oneOf" in target:
+            if "properties" in target:
                 return Markup('<a href="#schema-{0}">{0}</a>').format(name)
             return self.kind(target)
         if "oneOf" in schema:
