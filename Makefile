@@ -66,6 +66,9 @@ fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh wh
 
 ##@ Measure
 
+bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/gateway.md (two minutes, idle machine; ARGS="--rounds 1")
+	$(DEV)/bin/python -m tests.load.bench $(ARGS)
+
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
@@ -106,13 +109,16 @@ manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or
 notebook: $(DEV)/.done ## run notebooks/walkthrough.ipynb and keep its pictures (MNIST and a gateway: make up)
 	$(DEV)/bin/python notebooks/run.py
 
+capacity: $(DEV)/.done ## from the last make bench to cores a day's requests need, into docs/OPERATIONS.md
+	$(DEV)/bin/python deploy/capacity.py
+
 audit: $(DEV)/.done ## known vulnerabilities in what is locked (asks PyPI; a package it cannot ask about is a failure)
 	$(DEV)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r requirements/dev.txt
 
 sbom: $(DEV)/.done ## a CycloneDX bill of materials per image, in build/sbom
 	$(DEV)/bin/python deploy/sbom.py
 
-.PHONY: prometheus rules-test manifests notebook audit sbom
+.PHONY: prometheus rules-test manifests notebook capacity audit sbom
 
 ##@ Maintain
 
