@@ -1,0 +1,100 @@
+"""Measurements -> docs/benchmarks/gateway.json and gateway.md, targets beside them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "docs/benchmarks"
+
+
+def targets(found: Mapping) -> list[tuple[str, str, str, bool]]:
+    """Rows of (measure, target, measured, met)."""
+    load = {each["connections"]: each for each in found["gateway"]["loads"]}
+    c64, embedded = load[64], found["embedded"]["requests_per_s"]
+    share, tail = c64["requests_per_s"] / embedded, c64["p99_ms"] / c64["p50_ms"]
+    floors = found["floors"]
+    allowed_ms = floors["empty_endpoint_p50_ms"] + floors["compute_ms"] + 2 * floors["hop_ms"] + 0.2
+    bulk = found["gateway"]["bulk_images_per_s"] / floors["bulk_images_per_s"]
+    lost = sum(each["not_2xx"] + each["socket_errors"] for each in load.values())
+    many = min(load[256]["requests_per_s"], load[1000]["requests_per_s"]) / c64["requests_per_s"]
+    cpu_us = found["gateway"]["cpu_us_per_request"]
+    cold_s, memory = found["stack"]["first_answer_s"], found["stack"]["pss_mb"]
+    return [
+        (
+            "64 clients: share of the requests/s with both models in the gateway",
+            "≥ 75 %",
+            f"{share:.0%}",
+            share >= 0.75,
+        ),
+        ("64 clients: p99 / p50", "≤ 3", f"{tail:.1f}", tail <= 3),
+        ("requests lost, all loads", "0", str(lost), lost == 0),
+        ("1 client, p50", f"≤ {allowed_ms:.2f} ms", f"{load[1]['p50_ms']:.2f} ms", load[1]["p50_ms"] <= allowed_ms),
+        ("gateway CPU per request at 64 clients", "≤ 220 µs", f"{cpu_us:.0f} µs", cpu_us <= 220),
+        ("10,000 images in one request, share of in-process images/s", "≥ 85 %", f"{bulk:.0%}", bulk >= 0.85),
+        ("256 and 1,000 connections, share of the requests/s at 64", "≥ 90 %", f"{many:.0%}", many >= 0.9),
+        ("cold start of the stack to its first right answer", "≤ 2 s", f"{cold_s:.1f} s", cold_s <= 2),
+        ("memory of the whole stack (PSS)", "≤ 250 MB", f"{memory:.0f} MB", memory <= 250),
+    ]
+
+
+def write(found: Mapping, folder: Path = FOLDER) -> str:
+    """Write both files; the text of the Markdown one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gateway.json").write_text(json.dumps(found, indent=2) + "\n")
+    text = markdown(found)
+    (folder / "gateway.md").write_text(text)
+    return text
+
+
+def markdown(found: Mapping) -> str:
+    """The page for people."""
+    machine, floors, gateway = found["machine"], found["floors"], found["gateway"]
+    bulk, cores = f"{machine['bulk_images']:,} images", machine["cores"]
+    beside = {
+        "the gateway with both models in its own process, 64 clients": _per_s(found["embedded"]["requests_per_s"]),
+        "an empty Flask endpoint under granian, 1 client, p50": f"{floors['empty_endpoint_p50_ms']:.2f} ms",
+        "an empty Flask endpoint under granian, 64 clients": _per_s(floors["empty_endpoint_requests_per_s"]),
+        "an empty endpoint without Flask, 64 clients": _per_s(floors["bare_endpoint_requests_per_s"]),
+        "both models on one image, in-process": f"{floors['compute_ms']:.2f} ms",
+        f"both models on {bulk}, in-process, {cores} threads": _per_s(floors["bulk_images_per_s"], "images"),
+        f"the gateway, {bulk} in one request": _per_s(gateway["bulk_images_per_s"], "images"),
+        "one no-op gRPC hop with an image each way": f"{floors['hop_ms']:.2f} ms",
+    }
+    paragraph = (
+        f"`make bench` wrote this page and [gateway.json](gateway.json) on {machine['date']}: {machine['cpu']}, "
+        f"{cores} cores shared by wrk, one gateway worker and two model servers; Python {machine['python']}; "
+        f"model versions {machine['models']}. Closed loop, keep-alive, one PNG of a noisy digit each; medians of "
+        f"{machine['rounds']} rounds of {machine['seconds']} s. Ratios within one run count more than figures."
+    )
+    verdicts = [(name, goal, value, "met" if met else "**missed**") for name, goal, value, met in targets(found)]
+    loads = [
+        (
+            each["connections"],
+            f"{each['requests_per_s']:,.0f}",
+            *(f"{each[share]:.2f} ms" for share in ("p50_ms", "p90_ms", "p99_ms")),
+            each["not_2xx"] + each["socket_errors"],
+        )
+        for each in gateway["loads"]
+    ]
+    return (
+        "\n\n".join(
+            (
+                "# The gateway, measured",
+                paragraph,
+                _table(("measure", "target", "measured", ""), verdicts),
+                _table(("connections", "requests/s", "p50", "p90", "p99", "lost"), loads),
+                _table(("beside it, on the same machine in the same minutes", ""), list(beside.items())),
+            )
+        )
+        + "\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _per_s(number: float, what: str = "requests") -> str:
+    return f"{number:,.0f} {what}/s"
