@@ -83,6 +83,9 @@ def test_every_route_keeps_its_contract(openapi, method, path):
     @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(openapi[path][method].as_strategy())
     def keeps_it(case: schemathesis.Case) -> None:
+        budget = str(case.headers.get("Request-Timeout-Ms", ""))
+        if budget.isdecimal() and int(budget) < 1000:
+            del case.headers["Request-Timeout-Ms"]  # a 504 would be right, and would come by chance
         seen.add(case.call_and_validate(checks=CHECKS).status_code)
 
     seen: set[int] = set()
