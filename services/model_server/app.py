@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from services.core.errors import ConfigError
-from services.model_server.batching import BatchingRunner, DirectRunner, Runner
+from services.model_server.batching import BatchingRunner
 from services.model_server.batching_parameters import BatchingParameters
 from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
 from services.model_server.engines.choice import EngineOptions
@@ -17,6 +18,7 @@ from services.model_server.prediction import Prediction
 from services.model_server.repository import ModelRepository
 from services.model_server.rest import RestApi
 from services.model_server.rest_server import RestServer
+from services.model_server.runners import DirectRunner, Runner
 from services.model_server.served_model import RetryPolicy
 from services.model_server.server import HealthReporter, bind, build_server
 from services.model_server.statuses import StatusError
@@ -50,8 +52,11 @@ class ModelServer:
             self._models, _runner(config, metrics), metrics, as_content=config.enable_serialization_as_tensor_content
         )
         examples = Examples(prediction)
-        self._grpc = build_server(config, handlers(prediction, examples, self._models, metrics))
-        self._health = HealthReporter(self._grpc, self._models) if config.enable_grpc_healthcheck_service else None
+        control = ThreadPoolExecutor(2, thread_name_prefix="control")
+        self._grpc = build_server(config, handlers(prediction, examples, self._models, metrics, control))
+        self._health = (
+            HealthReporter(self._grpc, self._models, control) if config.enable_grpc_healthcheck_service else None
+        )
         self._rest_api = RestApi(
             prediction,
             examples,

@@ -1,4 +1,4 @@
-"""How a checked request reaches the engine: straight, or in a batch with other callers' rows.
+"""Requests joined into batches, each caller given its own rows.
 
 There is no batching thread. A request that finds a free slot leads: it takes whatever waits beside it, computes the
 whole batch in its own thread and hands each caller its rows; then the slot goes to the oldest batch that is due. So a
@@ -8,9 +8,8 @@ lone request pays nothing for batching, and a batch grows exactly while the slot
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -18,46 +17,12 @@ from services.core.errors import DeadlineError, InvalidInputError, ServiceError
 from services.model_server.batching_parameters import BatchingParameters
 from services.model_server.engines.base import ComputeError
 from services.model_server.metrics import Metrics
+from services.model_server.runners import Arrays
 from services.model_server.servable import Servable
 from services.model_server.signatures import Signature
 from services.model_server.statuses import Code, StatusError
 
-Arrays = Mapping[str, np.ndarray]
-
 TIMED_OUT = "Run() timeout exceeded while waiting in batching queue"
-
-
-class Runner(Protocol):
-    """Computes the named outputs, perhaps together with other callers' rows; `deadline` is in monotonic time."""
-
-    def run(
-        self, servable: Servable, signature: Signature, inputs: Arrays, names: Sequence[str], *, deadline: float | None
-    ) -> list[np.ndarray]:
-        """Return the outputs in the order of `names`."""
-        ...
-
-
-class DirectRunner:
-    """Each request on its own, in the thread that brought it, as many at once as there are slots.
-
-    More calls inside the engine than cores would only take turns, each holding its buffers: 64-image calls from
-    four clients ran at half the speed in twice the memory.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self._slots = threading.Semaphore(slots)
-
-    def run(
-        self, servable: Servable, signature: Signature, inputs: Arrays, names: Sequence[str], *, deadline: float | None
-    ) -> list[np.ndarray]:
-        """Compute now, or as soon as a slot is free and the deadline has not passed."""
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._slots.acquire(timeout=remaining):
-            raise StatusError(Code.DEADLINE_EXCEEDED, "the deadline passed before a thread was free")
-        try:
-            return servable.engine.run(signature.key, inputs, names)
-        finally:
-            self._slots.release()
 
 
 @dataclass(slots=True, eq=False)

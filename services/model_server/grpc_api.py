@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -24,9 +25,13 @@ Call = Callable[[Any, float | None], Any]
 
 
 def handlers(
-    prediction: Prediction, examples: Examples, models: ModelRepository, metrics: Metrics
+    prediction: Prediction,
+    examples: Examples,
+    models: ModelRepository,
+    metrics: Metrics,
+    control: ThreadPoolExecutor,
 ) -> list[grpc.GenericRpcHandler]:
-    """Both services, ready to be added to a server."""
+    """Both services; what probes ask is answered in `control`, so it never waits behind predictions."""
     counted = _Counted(metrics)
     prediction_service = {
         "Predict": unary(
@@ -44,10 +49,14 @@ def handlers(
         "MultiInference": unary(
             lambda request, deadline: examples.multi_inference(request, deadline=deadline), pb.MultiInferenceRequest
         ),
-        "GetModelMetadata": unary(lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest),
+        "GetModelMetadata": unary(
+            lambda request, _: prediction.metadata(request), pb.GetModelMetadataRequest, pool=control
+        ),
     }
     model_service = {
-        "GetModelStatus": unary(lambda request, _: get_model_status(models, request), pb.GetModelStatusRequest),
+        "GetModelStatus": unary(
+            lambda request, _: get_model_status(models, request), pb.GetModelStatusRequest, pool=control
+        ),
         "HandleReloadConfigRequest": unary(
             lambda request, _: _reload(models, metrics, request), pb.ReloadConfigRequest
         ),
@@ -87,8 +96,8 @@ def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigR
     return response
 
 
-def unary(call: Call, request_class: type) -> grpc.RpcMethodHandler:
-    """A unary method made from `call`: bytes are parsed, errors become status codes."""
+def unary(call: Call, request_class: type, *, pool: ThreadPoolExecutor | None = None) -> grpc.RpcMethodHandler:
+    """A unary method made from `call`, run in `pool` if one is given: errors become status codes."""
 
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
         remaining = context.time_remaining()  # of a call without a deadline: None, or some 292 years
@@ -98,9 +107,16 @@ def unary(call: Call, request_class: type) -> grpc.RpcMethodHandler:
         except ServiceError as exc:
             context.abort(code_of(exc), message_of(exc))
 
+    if pool is not None:
+        run_in(pool, handle)
     return grpc.unary_unary_rpc_method_handler(
         handle, response_serializer=lambda response: response.SerializeToString()
     )
+
+
+def run_in(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> None:
+    """Let gRPC call `behavior` in `pool` instead of the server's own threads."""
+    behavior.experimental_thread_pool = pool  # the name grpcio gives it
 
 
 def _parse(request_class: type, data: bytes) -> Any:

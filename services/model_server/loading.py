@@ -21,12 +21,14 @@ class ServableLoader:
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
         try:
-            engine = load_engine(path, self.engine)
+            servable = Servable(name, version, path, load_engine(path, self.engine))
+            if self.warmup:
+                replay(servable, self.metrics, iterations=self.warmup_iterations)
         except LoadError:
             self.metrics.load_attempts.add((str(path), "fail"))
             raise
+        except Exception as exc:
+            self.metrics.load_attempts.add((str(path), "fail"))
+            raise LoadError(f"{path}: {type(exc).__name__}: {exc}") from exc
         self.metrics.load_attempts.add((str(path), "success"))
-        servable = Servable(name, version, path, engine)
-        if self.warmup:
-            replay(servable, self.metrics, iterations=self.warmup_iterations)
         return servable

@@ -8,9 +8,9 @@ import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import to_proto
-from services.model_server.batching import Runner
 from services.model_server.metrics import Metrics
 from services.model_server.repository import ModelRepository
+from services.model_server.runners import Runner
 from services.model_server.servable import Servable
 from services.model_server.signatures import Signature, pick, read_filter, read_inputs
 from services.model_server.statuses import Code, StatusError

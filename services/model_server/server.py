@@ -1,5 +1,6 @@
 """Build the gRPC server and its health service, and stop it without losing a call."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -7,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.core.errors import ConfigError
 from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
+from services.model_server.grpc_api import run_in
 from services.model_server.model_config import read_text_proto
 from services.model_server.repository import ModelRepository
 from services.pb import tfserving_pb2 as pb
@@ -61,8 +63,9 @@ def bind(server: grpc.Server, config: ServerConfig) -> int:
 class HealthReporter:
     """grpc.health.v1, following the models: the whole server is SERVING when each model can answer."""
 
-    def __init__(self, server: grpc.Server, models: ModelRepository) -> None:
+    def __init__(self, server: grpc.Server, models: ModelRepository, control: ThreadPoolExecutor) -> None:
         self._servicer = health.HealthServicer()
+        self._servicer.Check = _check_in(control, self._servicer.Check)
         self._models = models
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         models.on_change(self.update)
@@ -78,6 +81,16 @@ class HealthReporter:
     def leave(self) -> None:
         """NOT_SERVING from here on, whatever the models do."""
         self._servicer.enter_graceful_shutdown()
+
+
+def _check_in(pool: ThreadPoolExecutor, check: Callable[..., object]) -> Callable[..., object]:
+    """A plain function in the place of the servicer's method, which takes no attributes of its own."""
+
+    def checked(request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> object:
+        return check(request, context)
+
+    run_in(pool, checked)
+    return checked
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:

@@ -8,6 +8,8 @@ from services.pb import tfserving_pb2 as pb
 
 log = logging.getLogger(__name__)
 
+_LARGEST = 2**63 - 1  # a version is an int64 on the wire
+
 
 def find_versions(base_path: Path) -> dict[int, Path]:
     """Children of `base_path` whose whole name is an integer, by that integer; other names are not versions.
@@ -18,6 +20,8 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     for child in sorted(base_path.iterdir()):
         if child.name.isascii() and child.name.isdigit() and child.is_dir():
             version = int(child.name)
+            if version > _LARGEST:
+                continue
             if version in found:
                 log.warning("two folders for one version", extra={"used": str(child), "ignored": str(found[version])})
             found[version] = child
@@ -42,7 +46,7 @@ def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
     for path in sorted(folder.rglob("*")):
         try:
             stat = path.stat()
-        except FileNotFoundError:  # it went while we looked: next time will differ
+        except OSError:  # it went while we looked, or may not be read: next time may differ
             continue
         files.append((str(path), stat.st_size, stat.st_mtime_ns))
     return tuple(files)

@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 import requests
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +142,23 @@ def test_callers_without_a_deadline_wait_for_their_turn(tmp_path, batching):
         answers = pool.map(lambda r: running.call("Predict", r, pb.PredictResponse, timeout=None), requests)
 
         assert [from_proto(answer.outputs["y"]).tolist() for answer in answers] == [[100.0]] * 8
+
+
+def test_probes_do_not_wait_behind_predictions(tmp_path):
+    write_slow_model(tmp_path / "slow", 1)
+
+    flags = {"model_name": "slow", "model_base_path": str(tmp_path / "slow"), "enable_grpc_healthcheck_service": True}
+    with model_server(grpc_max_threads=2, **flags) as running, ThreadPoolExecutor(8) as pool:
+        slow = predict_request("slow", x=np.float32([5000]))
+        busy = [pool.submit(running.call, "Predict", slow, pb.PredictResponse) for _ in range(8)]
+        health = health_pb2_grpc.HealthStub(running.channel)
+        for _ in range(20):
+            status = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name="slow"))
+            running.call("GetModelStatus", status, pb.GetModelStatusResponse, timeout=2)
+            health.Check(health_pb2.HealthCheckRequest(), timeout=2)
+
+        assert not all(future.done() for future in busy)
+        assert [len(future.result(CALL_S).outputs) for future in busy] == [1] * 8
 
 
 def test_answers_in_content_are_asked_for_by_flag(tmp_path):

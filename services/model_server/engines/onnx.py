@@ -18,16 +18,7 @@ FILE_NAME = "model.onnx"
 
 # ONNX Runtime's exceptions share no base class of their own.
 _ORT_ERRORS = tuple(
-    getattr(ort_errors, name)
-    for name in (
-        "Fail",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoModel",
-        "NotImplemented",
-        "RuntimeException",
-        "NoSuchFile",
-    )
+    kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
 _TYPES = {
     "tensor(float)": np.float32,
@@ -56,7 +47,7 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(
                 folder / FILE_NAME, session_options(threads), providers=["CPUExecutionProvider"]
             )
-        except (*_ORT_ERRORS, ort_errors.InvalidArgument) as exc:
+        except _ORT_ERRORS as exc:
             raise LoadError(f"{folder / FILE_NAME}: {exc}") from exc
         inputs = {node.name: _tensor_info(node) for node in self._session.get_inputs()}
         outputs = {node.name: _tensor_info(node) for node in self._session.get_outputs()}

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from services.core.errors import ConfigError, DeadlineError, InvalidInputError
-from services.model_server.batching import BatchingRunner, DirectRunner
+from services.model_server.batching import BatchingRunner
 from services.model_server.batching_parameters import BatchingParameters
 from services.model_server.engines.base import ComputeError
 from services.model_server.metrics import Metrics
+from services.model_server.runners import DirectRunner
 from services.model_server.servable import Servable
 from services.model_server.signatures import Signature, TensorSpec
 from services.model_server.statuses import Code, StatusError
