@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 
 import kubernetes_validate
 import pytest
@@ -116,6 +117,7 @@ def test_services_are_probed_for_start_readiness_and_life(overlay, pod):
     else:
         assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
         assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert probes["startupProbe"]["httpGet"]["path"] == "/healthz", "a model that is away restarts no gateway"
 
 
 # Names and ports meet
@@ -236,6 +238,27 @@ def test_in_production_a_drain_takes_one_pod_of_a_kind_and_pods_spread():
         spread = pod.spec["topologySpreadConstraints"]
         assert {rule["topologyKey"] for rule in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
         assert all(kubernetes.selects(rule["labelSelector"], pod.labels) for rule in spread)
+
+
+# Jobs
+
+
+def test_seeding_copies_what_is_missing_and_keeps_what_is_there(tmp_path):
+    """The job's own script, on folders: a first run, a run after one that broke off, and one with nothing to do."""
+    (container,) = kubernetes.pod("dev", "seed-models").containers
+    image, volume = tmp_path / "models", tmp_path / "srv"
+    for model in MODELS:
+        (image / model / "1").mkdir(parents=True)
+        (image / model / "1/saved_model.pb").write_text("shipped")
+    (volume / ".new-denoiser/half").mkdir(parents=True)
+    (volume / "classifier/7").mkdir(parents=True)
+    script = container["args"][0].replace("/models/", f"{image}/").replace("/srv/", f"{volume}/")
+
+    for _ in range(2):
+        subprocess.run([*container["command"], script], check=True)
+
+    found = sorted(path.relative_to(volume).as_posix() for path in volume.rglob("*"))
+    assert found == ["classifier", "classifier/7", "denoiser", "denoiser/1", "denoiser/1/saved_model.pb"]
 
 
 # Settings

@@ -57,6 +57,32 @@ def test_compose_and_local_configuration_differ_in_addresses_only():
     assert jobs("prometheus.yml") == jobs("local.yml")
 
 
+def test_prometheus_looks_for_services_that_compose_has():
+    compose = yaml.safe_load((monitoring.ROOT / "docker-compose.yml").read_text())["services"]
+    config = yaml.safe_load((monitoring.PROMETHEUS / "prometheus.yml").read_text())
+    found = {job["job_name"]: job["dns_sd_configs"][0] for job in config["scrape_configs"]}
+
+    assert {name: discovery["names"] for name, discovery in found.items()} == {name: [name] for name in found}
+    assert found.keys() <= compose.keys()
+    assert "CLEARDIGITS_GATEWAY_PORT=" + str(found["gateway"]["port"]) in compose["gateway"]["environment"]
+    for model in ("denoiser", "classifier"):
+        assert f"--rest_api_port={found[model]['port']}" in compose[model]["command"]
+
+
+def test_compose_mounts_the_files_where_prometheus_and_grafana_look():
+    compose = yaml.safe_load((monitoring.ROOT / "docker-compose.yml").read_text())["services"]
+    provider = yaml.safe_load((monitoring.GRAFANA / "provisioning/dashboards/cleardigits.yml").read_text())
+    source = yaml.safe_load((monitoring.GRAFANA / "provisioning/datasources/prometheus.yml").read_text())
+
+    assert (
+        f"./deploy/grafana/dashboards:{provider['providers'][0]['options']['path']}:ro" in compose["grafana"]["volumes"]
+    )
+    assert "./deploy/grafana/provisioning:/etc/grafana/provisioning:ro" in compose["grafana"]["volumes"]
+    assert "./deploy/prometheus:/etc/prometheus:ro" in compose["prometheus"]["volumes"]
+    assert "--config.file=/etc/prometheus/prometheus.yml" in compose["prometheus"]["command"]
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+
+
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_every_alert_leads_to_its_section_of_the_runbook(alert):
     anchor = alert["alert"].lower()
