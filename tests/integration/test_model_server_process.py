@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -143,6 +144,44 @@ def test_a_unix_socket_serves_too(tmp_path):
     with process(*_model("scale", tmp_path / "scale"), f"--grpc_socket_path={path}"):
         with grpc.insecure_channel(f"unix:{path}") as channel:
             assert from_proto(_predict(channel, "scale", x=np.float32([[1, 2]])).outputs["sum"]).tolist() == [3.0]
+
+
+def test_grpc_over_tls(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+    key, certificate, ssl = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "ssl.config"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
+    files = ["-keyout", key, "-out", certificate]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *subject], check=True)
+    lines = {"server_key": key.read_text(), "server_cert": certificate.read_text()}
+    ssl.write_text("\n".join(f"{name}: {json.dumps(text)}" for name, text in lines.items()))
+    port = free_port()
+    flags = [f"--ssl_config_file={ssl}", f"--port={port}"]
+
+    with process(*_model("scale", tmp_path / "scale"), *flags, ready=False) as (child, _, _):
+        _wait(lambda: _listening(port) or not child.running())
+        credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            assert from_proto(_predict(channel, "scale", x=np.float32([[1, 2]])).outputs["sum"]).tolist() == [3.0]
+
+
+def test_metrics_count_what_was_asked(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
+
+    with process(*_model("scale", tmp_path / "scale"), f"--monitoring_config_file={monitoring}") as (_, channel, rest):
+        _predict(channel, "scale", x=np.float32([[1, 2]]))
+        with pytest.raises(grpc.RpcError):
+            _predict(channel, "scale", z=np.float32([[1, 2]]))
+        requests.post(f"{rest}/v1/models/scale:predict", json={"inputs": [[1, 2]]}, timeout=CALL_S)
+        page = requests.get(f"{rest}/monitoring/prometheus/metrics", timeout=CALL_S).text
+
+    assert ':tensorflow:serving:request_count{model_name="scale",status="OK"} 2' in page
+    assert ':tensorflow:serving:request_count{model_name="scale",status="INVALID_ARGUMENT"} 1' in page
+    latency = ':tensorflow:serving:request_latency_count{model_name="scale",API="Predict",entrypoint="%s"} 1'
+    assert latency % "GRPC" in page
+    assert latency % "REST" in page
+    assert ':tensorflow:serving:runtime_latency_count{model_name="scale",API="Predict",runtime="TF1"} 2' in page
 
 
 # ---- draining
