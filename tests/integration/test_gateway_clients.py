@@ -1,7 +1,10 @@
 """Clients that others wrote, and pictures that people take, against the live stack with the shipped models."""
 
 import json
+import os
+import re
 import socket
+import subprocess
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from services.core.preprocessing import to_digit
 from tests.support.drawings import on_canvas, on_paper
-from tests.support.stack import running_stack
+from tests.support.stack import ROOT, running_stack
 
 DIGITS = np.arange(10)
 
@@ -215,3 +218,21 @@ def test_one_picture_costs_the_same_answer_in_every_protocol(stack, client, imag
 
 
 JSON = {"Content-Type": "application/json"}
+
+
+def test_examples_of_the_api_document_run(stack, tmp_path):
+    examples = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/API.md").read_text(), re.DOTALL)
+    script = "\n".join(examples).replace("http://127.0.0.1:8080", stack.url).replace("/tmp/", f"{tmp_path}/")
+    (tmp_path / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
+
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "CURL_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr.decode()[-2000:] + done.stdout.decode()[-2000:]
+    assert done.stderr.decode().count("+ curl") > 20
