@@ -134,7 +134,7 @@ protos: $(DEV)/.done ## regenerate services/pb from protos/
 docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml
 	$(DEV)/bin/python -m services.gateway.docs_page
 
-ROLES := gateway model_server evaluator training serve
+ROLES := gateway model_server evaluator training serve tracing
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
 	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \

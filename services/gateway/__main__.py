@@ -1,10 +1,11 @@
 """Run the gateway: `python -m services.gateway`. Settings are environment variables; docs/API.md lists them."""
 
 import sys
+from importlib.util import find_spec
 
 from services.core.errors import ConfigError
 from services.gateway.auth import ApiKeys
-from services.gateway.config import GatewayConfig
+from services.gateway.config import GatewayConfig, tracing_is_wanted
 from services.runtime.logs import configure_logging
 
 
@@ -14,6 +15,8 @@ def main() -> int:
         config = GatewayConfig.from_env()
         if config.api_keys_file:
             ApiKeys.from_file(config.api_keys_file)  # a bad file is told here, before workers start
+        if tracing_is_wanted() and find_spec("opentelemetry") is None:
+            raise ConfigError("OTEL_EXPORTER_OTLP_ENDPOINT is set, but requirements/tracing.txt is not installed")
     except ConfigError as exc:
         print(f"gateway: {exc}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flask import Flask
@@ -26,6 +27,9 @@ from services.gateway.reader import BlockingReader, Reader
 from services.gateway.routes import Recognize, gateway_blueprint
 from services.gateway.tfserving_rest import tfserving_rest_blueprint
 
+if TYPE_CHECKING:
+    from services.gateway.tracing import Tracing
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -43,6 +47,7 @@ def create_app(
     classifier: Model | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
     draining: Callable[[], bool] = lambda: False,
+    tracing: "Tracing | None" = None,
 ) -> Flask:
     """The gateway as a Flask application. Models are those of the settings unless given; they live on `loop`.
 
@@ -52,7 +57,7 @@ def create_app(
     classifier = classifier or grpc_classifier(config)
     loop = loop or _loop_in_thread()
     metrics = Metrics()
-    edge = Edge(config, metrics)
+    edge = Edge(config, metrics, tracing)
 
     async def chain(images: np.ndarray, applied: np.ndarray, deadline: Deadline, metadata: Metadata) -> Reading:
         return await read_digits(

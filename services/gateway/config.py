@@ -88,3 +88,9 @@ class GatewayConfig:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the environment; ConfigError names every unknown or unreadable setting at once."""
         return read_env(cls, environ, prefix=PREFIX)
+
+
+def tracing_is_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether OpenTelemetry's own variables name a collector of spans."""
+    named = any(environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", "TRACES_"))
+    return named and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from services.core.errors import DeadlineError, OverloadedError, RateLimitedError, ServiceError
 from services.gateway.auth import ApiKeys
@@ -14,6 +15,11 @@ from services.gateway.deadlines import HEADER, Deadline
 from services.gateway.metrics import Metrics
 from services.gateway.models import Metadata
 from services.gateway.rate_limit import RateLimiter
+
+if TYPE_CHECKING:  # never imported unless its environment variables ask for it
+    from opentelemetry.trace import Span
+
+    from services.gateway.tracing import Tracing
 
 log = logging.getLogger("cleardigits.access")
 
@@ -38,12 +44,14 @@ class Visit:
     route: str = "other"
     images: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
+    span: "Span | None" = None
 
 
 class Edge:
     """The door: `enter` and `admit` on the way in, `leave` on the way out."""
 
-    def __init__(self, config: GatewayConfig, metrics: Metrics) -> None:
+    def __init__(self, config: GatewayConfig, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
+        self.tracing = tracing
         self._config = config
         self._metrics = metrics
         self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
@@ -57,10 +65,15 @@ class Edge:
         given = header("x-request-id")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         metadata: list[tuple[str, str]] = [("x-request-id", request_id)]
-        trace = header("traceparent")
-        if trace and _TRACEPARENT.fullmatch(trace):
+        span, trace = None, header("traceparent")
+        if trace and not _TRACEPARENT.fullmatch(trace):
+            trace = None
+        if self.tracing is not None:
+            span, trace = self.tracing.begin(method, path, trace)
+        if trace:
             metadata.append(("traceparent", trace))
-        return Visit(request_id, method, path, arrived_s or time.monotonic(), metadata, self._address(header, address))
+        client = self._address(header, address)
+        return Visit(request_id, method, path, arrived_s or time.monotonic(), metadata, client, span=span)
 
     def admit(self, visit: Visit, header: Header) -> Deadline:
         """Refuse whom the settings refuse; the deadline of the others."""
@@ -87,6 +100,8 @@ class Edge:
         """Count the request, and write its line."""
         total_s = time.monotonic() - visit.started_s
         self._metrics.request_ended(visit.route, status, total_s)
+        if self.tracing is not None and visit.span is not None:
+            self.tracing.end(visit.span, visit, status)
         wanted = self._config.access_log
         if wanted == "all" or (wanted == "errors" and status >= 400):
             fields: dict[str, object] = {

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from services.core.errors import ClientGoneError, DeadlineError, OverloadedError, ServiceError
 from services.gateway.answers import Answer
 from services.gateway.app import Gateway, create_app
-from services.gateway.config import GatewayConfig
+from services.gateway.config import GatewayConfig, tracing_is_wanted
 from services.gateway.deadlines import Deadline
 from services.gateway.door import check_length, inflate
 from services.gateway.edge import Visit
@@ -43,13 +43,20 @@ class Server:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Build the application on the worker's own loop; channels are opened here, after any fork."""
-        self._app = create_app(self._config, loop=loop, draining=self._draining)
+        tracing = None
+        if tracing_is_wanted():
+            from services.gateway.tracing import Tracing
+
+            tracing = Tracing()
+        self._app = create_app(self._config, loop=loop, draining=self._draining, tracing=tracing)
         self._gateway: Gateway = self._app.extensions["gateway"]
         self._presence = Presence(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of the model servers."""
         loop.run_until_complete(self._gateway.reader.close())
+        if self._gateway.edge.tracing is not None:
+            self._gateway.edge.tracing.close()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """One request."""
