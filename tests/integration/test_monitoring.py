@@ -116,3 +116,14 @@ def test_a_healthy_stack_raises_none_of_the_alerts_about_its_parts(prometheus):
     about_parts = "Down|InstanceDown|ModelUnavailable|ModelPartlyUnavailable|VersionSkew|ModelServerErrors"
 
     assert prometheus.query(f'ALERTS{{alertname=~"ClearDigits({about_parts})"}}') == []
+
+
+def test_a_model_that_is_gone_is_on_its_way_to_a_page(stack, prometheus):
+    """Last, because it takes the classifier away: the gateway's own word, and the missing target, both raise alerts."""
+    stack.classifier.kill()
+    try:
+        prometheus.wait('ALERTS{alertname="ClearDigitsModelUnavailable", model="classifier"}', WITHIN_S)
+        prometheus.wait('ALERTS{alertname="ClearDigitsInstanceDown", job="classifier"}', WITHIN_S)
+    finally:
+        stack.classifier.start()
+        stack.wait_ready()
