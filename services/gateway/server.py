@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from services.core.errors import ClientGoneError, DeadlineError, OverloadedError, ServiceError
+from services.core.image_headers import read_header
 from services.gateway.answers import Answer
 from services.gateway.app import Gateway, create_app
 from services.gateway.config import GatewayConfig, tracing_is_wanted
@@ -24,7 +25,8 @@ from services.gateway.reader import Calls
 from services.gateway.routes import RECOGNIZE
 from services.gateway.wsgi import address_of, environ_of, run_wsgi
 
-SHORT_CUT_BYTES = 16 * 1024  # larger bodies take long to decode, which must not happen on the loop
+SHORT_CUT_BYTES = 16 * 1024
+QUICK_PIXELS = 64 * 64  # larger pictures, and bodies of other kinds, are decoded in a thread: the loop must not wait
 HELD_BODIES = 8  # of the largest size, in memory at the same time
 
 
@@ -53,10 +55,19 @@ class Server:
         self._presence = Presence(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of the model servers."""
-        loop.run_until_complete(self._gateway.reader.close())
+        """Give up what is still waiting, so that no thread waits for it for ever, and let go of the model servers."""
+        loop.run_until_complete(self._close())
+        for threads in (self._for_work, self._for_questions):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self._gateway.edge.tracing is not None:
             self._gateway.edge.tracing.close()
+
+    async def _close(self) -> None:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await self._gateway.reader.close()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """One request."""
@@ -91,7 +102,14 @@ class Server:
             body = inflate(body, encoding.lower(), self._limits)
         query = dict(parse_qsl(scope.query_string, keep_blank_values=True)) if scope.query_string else {}
         recognize = self._gateway.recognize
-        images, options = recognize.decode(visit, body, header("content-type"), query)
+        content_type = header("content-type")
+        if _is_quick(content_type, body):
+            images, options = recognize.decode(visit, body, content_type, query)
+        else:
+            loop = asyncio.get_running_loop()
+            images, options = await loop.run_in_executor(
+                self._for_work, recognize.decode, visit, body, content_type, query
+            )
         reading = await self._gateway.reader.read(
             images, denoise=options.denoise, deadline=deadline, metadata=visit.metadata
         )
@@ -150,3 +168,11 @@ class Server:
         headers = [("content-type", answer.content_type), ("x-request-id", visit.request_id), *answer.headers]
         protocol.response_bytes(answer.status, headers, answer.body)
         self._gateway.edge.leave(visit, answer.status)
+
+
+def _is_quick(content_type: str | None, body: bytes) -> bool:
+    """Whether decoding takes microseconds: a few bytes can promise millions of pixels."""
+    if not (content_type and content_type.startswith("image/")):
+        return False
+    header = read_header(body)
+    return header.width * header.height <= QUICK_PIXELS

@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -17,6 +18,7 @@ from services.gateway import app as app_module
 from services.gateway import server as server_module
 from services.gateway.auth import hash_key
 from services.gateway.config import GatewayConfig
+from services.gateway.routes import Recognize
 from services.gateway.server import Server
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
 from tests.support.rsgi import Protocol, ask
@@ -214,12 +216,14 @@ def test_a_rate_is_kept_for_each_client(start):
 
 def test_behind_a_proxy_the_client_is_whom_the_proxy_saw(start):
     running = start(rate_limit_per_s=0.001, rate_limit_burst=1, trusted_proxies=1)
-    forwarded = ["10.0.0.1", "1.2.3.4, 10.0.0.2", "10.0.0.2, 10.0.0.1"]
-    answers = [
-        running.ask("/v1/recognize", body=png(1.0), headers={**PNG, "x-forwarded-for": hops}) for hops in forwarded[:2]
-    ]
+    answers = running.together(
+        *[
+            ("/v1/recognize", {"body": png(1.0), "headers": {**PNG, "x-forwarded-for": hops}})
+            for hops in ("10.0.0.1", "1.2.3.4, 10.0.0.2", "9.9.9.9, 10.0.0.2")
+        ]
+    )
 
-    assert [answer.status for answer in answers] == [200, 200]
+    assert sorted(answer.status for answer in answers) == [200, 200, 429]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -244,6 +248,24 @@ def test_bodies_held_at_once_are_bounded(monkeypatch):
 
     assert (answer.status, json.loads(answer.answer)["type"]) == (503, "/problems/overloaded")
     assert "retry-after" in answer.headers
+
+
+def test_a_large_picture_is_decoded_off_the_loop(monkeypatch):
+    """Sixteen kilobytes can hold millions of pixels: others must not wait for them."""
+    running = Running(monkeypatch, short_cut=True)
+    threads: list[str] = []
+    decode = Recognize.decode
+    monkeypatch.setattr(
+        Recognize, "decode", lambda *args: threads.append(threading.current_thread().name) or decode(*args)
+    )
+    large = encode_png(np.zeros((1000, 1000, 1), np.float32))
+    assert len(large) < server_module.SHORT_CUT_BYTES
+
+    running.together(
+        ("/v1/recognize", {"body": png(1.0), "headers": PNG}), ("/v1/recognize", {"body": large, "headers": PNG})
+    )
+
+    assert sorted(name.rstrip("_0123456789") for name in threads) == ["MainThread", "flask-work"]
 
 
 @pytest.mark.parametrize("short_cut", [True, False])
