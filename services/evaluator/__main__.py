@@ -1,7 +1,7 @@
 """Measure the running chain: python -m services.evaluator [--quick] [--require 'gaussian@0.5>=0.98'] ...
 
-Exit status: 0 all well; 1 a requirement was missed or answers over HTTP differ from in-process ones; 2 a wrong setting,
-data set or folder; 3 the gateway failed, with what was measured until then kept and marked partial.
+Exit status: 0 all well; 1 a requirement was missed, or answers were missing, wrong or not those of in-process calls;
+2 a wrong setting, data set or folder; 3 the gateway failed, with what was measured until then kept, marked partial.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 
 from services.core.errors import ConfigError
 from services.core.noise import NOISES
-from services.evaluator import compare, dataset, gallery, markdown, report, results
+from services.evaluator import compare, dataset, gallery, markdown, pictures, report, results
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError, GatewayError, ReportError
 from services.evaluator.evaluation import Findings, Plan, evaluate
 from services.evaluator.progress import Progress
@@ -49,21 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig, command: str) -> int:
     report.write(arguments.report, {})  # an unwritable folder is found out now, not after a quarter of an hour
     old = _read_old(arguments.compare) if arguments.compare else None
-    data = dataset.load(arguments.dataset or mnist_path())
+    data = dataset.load(arguments.dataset)
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
     findings = evaluate(_plan(arguments, config), data, client, arguments.models, command=command, progress=Progress())
     found = findings.results
     changes = compare.compare(old[0], found, old[1], findings.right) if old else []
-    page = report.html(found, findings.pictures, changes=changes, requirements=arguments.require)
-    report.write(arguments.report, {**_files(findings), "report.html": page})
+    report.write(arguments.report, _files(findings))  # before anything is drawn: drawings can be made again
+    if not arguments.no_html:
+        page = report.html(found, findings.pictures, changes=changes, requirements=arguments.require)
+        report.write(arguments.report, {"report.html": page})
     _print_summary(found, changes, arguments.require, arguments.report)
     if arguments.update_readme:
         for path in markdown.update_documents(found):
             print(f"updated {path}")
+        pictures.draw_strip(client, data, config.seed, pictures.STRIP)
+        print(f"drawn {pictures.STRIP}")
     if not found.complete:
         return GatewayError.exit_status
     all_met = all(each.met(found) for each in arguments.require)
-    return 0 if all_met and found.equality and found.equality.equal else MISSED
+    all_right = found.equality and found.equality.equal and not any(case.errors for case in found.latencies)
+    return 0 if all_met and all_right else MISSED
 
 
 def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
@@ -90,6 +95,7 @@ def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
         "--models", type=Path, default=Path(config.models), help="folder the servers read, to compare with"
     )
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
+    parser.add_argument("--no-html", action="store_true", help="numbers only, as a gate needs them")
     parser.add_argument("--compare", type=Path, metavar="JSON", help="an earlier evaluation.json: what changed?")
     parser.add_argument(
         "--require", type=requirement, action="append", default=[], metavar="BOUND",
@@ -153,9 +159,12 @@ def _print_summary(
         print(f"{each.text}: {verdict}, {'not measured' if measured is None else f'{measured:.4f}'}")
     if found.equality and not found.equality.equal:
         print(f"DIFFERENT: answers over HTTP are not those of the models in-process ({found.equality})")
+    for case in found.latencies:
+        if case.errors:
+            print(f"FAILED: {case.case}: {case.errors} of {case.requests} answers missing or wrong")
     if not found.complete:
         print(f"PARTIAL: {found.stopped_because}")
-    print(f"report: {os.path.relpath(folder / 'report.html')}")
+    print(f"report: {os.path.relpath(folder)}")
 
 
 def _level(text: str) -> float:

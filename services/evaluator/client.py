@@ -97,7 +97,9 @@ class GatewayClient:
         """One POST /v1/recognize; anything but 200 raises GatewayError (after retries, for a patient client)."""
         exchange = self.exchange(body, content_type, accept=accept, **query)
         if exchange.status != 200:
-            raise GatewayError(f"{self.url}/v1/recognize answered {exchange.status}: {exchange.body[:300].decode()}")
+            raise GatewayError(
+                f"{self.url}/v1/recognize answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}"
+            )
         return exchange
 
     def exchange(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
@@ -141,7 +143,7 @@ def read_json(exchange: Exchange, *, count: int) -> dict[str, Any]:
     """The answer as a dict, if it is one with `count` results; GatewayError otherwise."""
     try:
         answer = json.loads(exchange.body)
-        if len(answer["results"]) == count:
+        if len(answer["results"]) == count and answer["timings_ms"]:
             return answer
     except (ValueError, KeyError, TypeError) as exc:
         raise GatewayError(f"the answer is not what docs/API.md promises: {exchange.body[:300]!r}") from exc

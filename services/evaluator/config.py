@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from services.runtime.env import read_env
@@ -34,9 +33,3 @@ class EvaluatorConfig:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read `CLEARDIGITS_EVALUATOR_*`; mistakes raise ConfigError."""
         return read_env(cls, environ, prefix=PREFIX)
-
-
-def mnist_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """`CLEARDIGITS_MNIST`, or where Keras (and so the training job) keeps the file."""
-    keras_home = Path(environ.get("KERAS_HOME", Path.home() / ".keras"))
-    return Path(environ.get("CLEARDIGITS_MNIST") or keras_home / "datasets" / "mnist.npz")

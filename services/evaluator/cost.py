@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from services.core.noise import Images
 from services.core.tensors import to_proto
 from services.evaluator import dataset, latency, report
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError, ReportError
 from services.evaluator.experiment import Condition
 from services.evaluator.local_stack import gateway, model_server
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
-    data = dataset.load(arguments.dataset or mnist_path()).first(IMAGES)
+    data = dataset.load(arguments.dataset).first(IMAGES)
     noisy = Condition(HEADLINE_NOISE, HEADLINE_LEVEL).apply(data.images, config.seed)
     models, fused_home = arguments.models, arguments.fused
     newest = {name: _newest(models / name) for name in ("denoiser", "classifier")}
@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
             _served(
                 "two served models", both, "always", noisy, (_wire(28 * 28, 28 * 28), _wire(28 * 28, 10)), pair_bytes
             ),
-            _served("one fused model, served", one, "never", noisy, (_wire(28 * 28, 10),), fused_bytes),
+            _served("one fused model, served", one, chain, "never", noisy, (_wire(28 * 28, 10),), fused_bytes),
             _in_process(
                 "both models, in-process", lambda batch: chain.classify(chain.denoise(batch)), noisy, pair_bytes
             ),
@@ -123,19 +123,23 @@ def table(ways: Sequence[Way]) -> str:
 
 
 def _served(
-    name: str, client: GatewayClient, denoise: str, noisy: Images, wire: Sequence[int], model_bytes: int
+    name: str,
+    client: GatewayClient,
+    chain: InProcessChain,
+    denoise: str,
+    noisy: Images,
+    wire: Sequence[int],
+    model_bytes: int,
 ) -> Way:
-    png, _, _, _, bulk = latency.cases(noisy, REQUESTS)
-    single = latency.measure(_with(png, denoise), client, _ignore)
-    many = latency.measure(_with(bulk, denoise), client, _ignore)
+    png, _, _, _, bulk = latency.cases(noisy, REQUESTS, chain)
+    single = latency.measure(replace(png, denoise=denoise), client, _ignore)
+    many = latency.measure(replace(bulk, denoise=denoise), client, _ignore)
     if single.errors or many.errors:
-        raise ReportError(f"{name}: {single.errors + many.errors} requests failed; costs of failures are not costs")
+        raise ReportError(
+            f"{name}: {single.errors + many.errors} answers are missing or wrong; what failures cost is no cost"
+        )
     images_per_s = many.requests_per_s * many.images
     return Way(name, single.ms["p50"], single.ms["p99"], images_per_s, sum(wire), model_bytes)
-
-
-def _with(case: latency.Case, denoise: str) -> latency.Case:
-    return latency.Case(case.name, case.clients, case.images, case.content_type, case.bodies, case.requests, denoise)
 
 
 def _in_process(name: str, read: Callable[[Images], np.ndarray], noisy: Images, model_bytes: int) -> Way:

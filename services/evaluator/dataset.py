@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from services.core import images
 from services.core.errors import InvalidInputError
 from services.core.noise import Images
+from services.evaluator import mnist
 from services.evaluator.errors import DatasetError
 
 SIDE_PX = 28
-MNIST_TEST_SHA256 = "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161"
 MAX_PIXELS = 1 << 24
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
@@ -40,15 +40,13 @@ class Dataset:
         return Dataset(self.name, self.images[:count], self.labels[:count], self.sha256)
 
 
-def load(path: Path) -> Dataset:
-    """Read an npz file or a folder; raises DatasetError with what is wrong."""
+def load(path: Path | None = None) -> Dataset:
+    """Read an npz file or a folder, or MNIST when none is named; raises DatasetError with what is wrong."""
+    path = path or mnist.find()
     if path.is_dir():
         return _from_folder(path)
     if not path.is_file():
-        raise DatasetError(
-            f"there is no data at {path}: pass --dataset PATH, set CLEARDIGITS_MNIST=/path/to/mnist.npz, "
-            "or run `make train` once, which fetches MNIST"
-        )
+        raise DatasetError(f"there is no data at {path}: {mnist.WAYS}")
     return _from_npz(path)
 
 
@@ -62,7 +60,7 @@ def _from_npz(path: Path) -> Dataset:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as exc:
         raise DatasetError(f"cannot read {path}: {exc}") from exc
     dataset = _checked(path.name, pixels, labels)
-    return dataclasses.replace(dataset, name="MNIST test") if dataset.sha256 == MNIST_TEST_SHA256 else dataset
+    return dataclasses.replace(dataset, name="MNIST test") if dataset.sha256 == mnist.SHA256["x_test"] else dataset
 
 
 def _from_folder(folder: Path) -> Dataset:

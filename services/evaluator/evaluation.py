@@ -20,7 +20,7 @@ from services.evaluator.dataset import Dataset
 from services.evaluator.errors import GatewayError
 from services.evaluator.experiment import Condition, Outcome
 from services.evaluator.progress import Progress
-from services.evaluator.reference import TOLERANCE, Difference, InProcessChain
+from services.evaluator.reference import TOLERANCE, Difference, InProcessChain, sha256
 from services.evaluator.results import ARMS, CLEAN, HEADLINE_LEVEL, Equality, Results
 
 
@@ -61,9 +61,10 @@ def evaluate(
     served = client.served_models(dataset.images[:1])
     chain = InProcessChain(models, **served)
     findings = Findings(Results(_conditions(plan, client, command), _described(dataset), served))
+    findings.results.run["model_sha256"] = {role: sha256(models, role, version) for role, version in served.items()}
     try:
         _accuracy(plan, dataset, client, chain, findings, progress)
-        _latency(plan, dataset, client, findings.results, progress)
+        _latency(plan, dataset, client, chain, findings.results, progress)
         if (served_now := client.served_models(dataset.images[:1])) != served:
             raise GatewayError(f"the models changed during the run: {served} at first, {served_now} at the end")
         findings.results.complete = True
@@ -132,10 +133,12 @@ def _keep_pictures(outcome: Outcome, dataset: Dataset, headline: Condition, find
         findings.pictures["worst"] = gallery.worst(outcome, dataset.images, dataset.labels)
 
 
-def _latency(plan: Plan, dataset: Dataset, client: GatewayClient, results: Results, progress: Progress) -> None:
+def _latency(
+    plan: Plan, dataset: Dataset, client: GatewayClient, chain: InProcessChain, results: Results, progress: Progress
+) -> None:
     noisy = Condition("gaussian", HEADLINE_LEVEL).apply(dataset.first(1024).images, plan.seed)
     impatient = client.impatient()
-    cases = latency.cases(noisy, plan.latency_requests)
+    cases = latency.cases(noisy, plan.latency_requests, chain)
     with progress.task("latency", sum(case.requests for case in cases), "requests") as task:
         for case in cases:
             results.latencies.append(latency.measure(case, impatient, task.advance))

@@ -23,7 +23,7 @@ from rich.table import Table
 from services.core.errors import ConfigError
 from services.evaluator import dataset, samples, watch
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError, ReportError
 from services.evaluator.reference import InProcessChain
 
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     folder = arguments.report / arguments.profile
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
     client.require_ready()
-    data = dataset.load(arguments.dataset or mnist_path())
+    data = dataset.load(arguments.dataset)
     chain = InProcessChain(arguments.models, **client.served_models(data.images[:1]))
     try:
         samples.choose(data, chain, count=SAMPLES, seed=config.seed).save(folder / "samples.npz")

@@ -25,7 +25,7 @@ from services.core.errors import ConfigError
 from services.core.noise import gaussian
 from services.evaluator import dataset, samples
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError, ReportError
 from services.evaluator.loadgen_log import Verdict, digits, highest, verdict
 from services.evaluator.loadgen_sut import HttpSut
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
     client.require_ready()
-    data = dataset.load(arguments.dataset or mnist_path())
+    data = dataset.load(arguments.dataset)
     chain = InProcessChain(arguments.models, **client.served_models(data.images[:1]))
     driver = Driver(
         url=arguments.url,

@@ -16,7 +16,7 @@ from services.core.errors import ConfigError
 from services.core.noise import Images
 from services.evaluator import dataset, quality
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig, mnist_path
+from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError
 from services.evaluator.experiment import Condition
 from services.evaluator.results import HEADLINE_LEVEL, HEADLINE_NOISE
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
         client.require_ready()
-        draw_strip(client, dataset.load(arguments.dataset or mnist_path()), config.seed, arguments.out)
+        draw_strip(client, dataset.load(arguments.dataset), config.seed, arguments.out)
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return 2

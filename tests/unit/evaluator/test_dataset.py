@@ -5,7 +5,6 @@ import pytest
 
 from services.core.images import encode_png
 from services.evaluator import dataset
-from services.evaluator.config import mnist_path
 from services.evaluator.errors import DatasetError
 from tests.support.tiny_models import digits
 
@@ -76,8 +75,3 @@ def test_a_folder_without_pictures_and_a_picture_that_is_none(tmp_path):
     (tmp_path / "3" / "text.png").write_text("no picture")
     with pytest.raises(DatasetError, match=r"text\.png"):
         dataset.load(tmp_path)
-
-
-def test_mnist_is_looked_for_where_it_is_said_to_be_and_else_where_keras_keeps_it(tmp_path):
-    assert str(mnist_path({"CLEARDIGITS_MNIST": "/data/mnist.npz"})) == "/data/mnist.npz"
-    assert mnist_path({"KERAS_HOME": str(tmp_path)}) == tmp_path / "datasets" / "mnist.npz"
