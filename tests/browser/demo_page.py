@@ -32,8 +32,11 @@ class DemoPage:
         expect(self.digit_with).not_to_have_text(NO_DIGIT)
 
     def set_level(self, level: float) -> None:
-        self.level.fill(str(level))
+        self.set_level_without_waiting(level)
         self.wait_for_answer()
+
+    def set_level_without_waiting(self, level: float) -> None:
+        self.level.fill(str(level))
 
     def draw(self, digit: int, size: float = 1.0) -> None:
         """Start afresh, draw, and wait for the answer to the finished drawing."""

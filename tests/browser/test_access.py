@@ -149,7 +149,7 @@ SHIFTS = """() => new Promise((resolve) => {
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_nothing_jumps(open_page, device):
-    """Not while it loads, not when answers arrive, not when a sweep is drawn or an error is said."""
+    """Not while it loads, not when answers arrive, not when a sweep is drawn or the stack goes away."""
     demo = open_page(**device)
     demo.wait_for_answer()
     demo.set_level(1)
@@ -159,7 +159,14 @@ def test_nothing_jumps(open_page, device):
     demo.sweep.click()
     expect(demo.chart).to_have_attribute("data-state", "shown", timeout=30_000)
 
+    demo.page.route("**/v1/recognize*", lambda route: route.abort("connectionrefused"))
+    demo.set_level_without_waiting(0.3)
+    expect(demo.status_text).to_have_text("Not ready")
+    demo.page.unroute("**/v1/recognize*")
+    demo.wait_for_answer()
+
     assert demo.page.evaluate(SHIFTS) == []
+    assert demo.forgive() > 0
 
 
 def test_the_whole_page_is_small(open_page):

@@ -25,7 +25,7 @@ const state = { kind: "gaussian", level: 0.5, seed: 1, version: 0, digit: 0, cle
 const results = createResults();
 const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
 const schedule = latestOnly(round);
-const status = watchStatus({ retry });
+const status = watchStatus({ retry, say: notice });
 
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
 async function round({ isLate, isNewest }) {
@@ -68,10 +68,10 @@ async function centred() {
 
 function explain(error) {
   if (!(error instanceof ChainError)) throw error;
-  notice(error.again ? `${error.message} Trying again…` : error.message, error);
   if (error.again) {
     status.failed(error);
   } else {
+    notice(error.message, error);
     if (state.cleanOf !== state.version) forgetPicture(); // what cannot be read leaves nothing of the digit before
     element("reading").ariaBusy = "false";
   }

@@ -16,6 +16,7 @@ export function createResults() {
   /** `denoised` is null when the denoiser is down and the gateway reads on without it. */
   function show(cleaned, plain, denoised) {
     const [withDenoiser, without] = [cleaned.results[0], plain.results[0]];
+    element("reading").dataset.state = "shown";
     if (denoised) paint(element("denoised"), denoised);
     else blank(element("denoised"));
     verdict("with", withDenoiser);
@@ -35,11 +36,12 @@ export function createResults() {
 
   function clear() {
     clearTimeout(announcing);
+    element("reading").dataset.state = "empty";
     for (const side of ["with", "without"]) {
       element(`digit-${side}`).textContent = "–";
       element(`confidence-${side}`).textContent = "";
     }
-    rows.forEach(({ cells }) => [cells[0], cells[2]].forEach((cell) => setBar(cell, 0)));
+    rows.forEach(({ cells }) => [cells[0], cells[2]].forEach((cell) => setBar(cell, null)));
     blank(element("denoised"));
   }
 
@@ -52,8 +54,8 @@ function verdict(side, { digit, confidence }) {
 }
 
 function setBar(cell, share) {
-  cell.style.setProperty("--share", share);
-  cell.querySelector(".value").textContent = percent(share);
+  cell.style.setProperty("--share", share ?? 0);
+  cell.querySelector(".value").textContent = share === null ? "" : percent(share);
 }
 
 function showTimings({ timings_ms: timings, roundTripMs }) {

@@ -7,10 +7,11 @@ const ASK_WHEN_DOWN_MS = 1_500;
 const TITLES = { asking: "Asking the models…", ready: "Ready", busy: "Not at its best", down: "Not ready" };
 
 /**
- * Keeps the line in the header true. Once a request has failed, only an answer proves that all is well again: when the
- * stack says it is ready, `retry()` sends the request anew and returns whether there was one to send.
+ * Keeps the line in the header true, and has `say` tell the visitor what is wrong (null: nothing). Once a request has
+ * failed, only an answer proves that all is well again: when the stack says it is ready, `retry()` sends the request
+ * anew and returns whether there was one to send.
  */
-export function watchStatus({ retry }) {
+export function watchStatus({ retry, say }) {
   const box = document.getElementById("status");
   const text = document.getElementById("status-text");
   const detail = document.getElementById("status-detail");
@@ -32,6 +33,7 @@ export function watchStatus({ retry }) {
         if (failed && retry()) {
           pauseMs = ASK_WHEN_DOWN_MS;
         } else if (failed || box.dataset.state === "asking") {
+          if (failed) say(null);
           failed = false;
           show("ready", "");
         }
@@ -51,7 +53,8 @@ export function watchStatus({ retry }) {
 
   function fail(error) {
     failed = true;
-    show(error.busy ? "busy" : "down", `${error.message} Trying again…`);
+    show(error.busy ? "busy" : "down", "trying again…");
+    say(`${error.message} Trying again…`);
   }
 
   document.addEventListener("visibilitychange", ask);
@@ -61,7 +64,7 @@ export function watchStatus({ retry }) {
     answered: ({ degraded, models: { denoiser, classifier } }) => {
       failed = false;
       if (degraded) {
-        show("busy", "The denoiser is down: pictures are read as they are.");
+        show("busy", "reads without the denoiser");
         return;
       }
       const versions = [denoiser, classifier].filter(Boolean).map(({ name, version }) => `${name} v${version}`);
