@@ -53,16 +53,15 @@ def prometheus_rule() -> dict:
     }
 
 
-def build(overlay: str) -> str | None:
+def build(folder: Path) -> str | None:
     """What `kustomize build` says; None where neither kustomize nor kubectl is installed."""
-    folder = str(HERE / "overlays" / overlay)
     if shutil.which("kustomize"):
-        command = ["kustomize", "build", folder]
+        command = ["kustomize", "build"]
     elif shutil.which("kubectl"):
-        command = ["kubectl", "kustomize", folder]
+        command = ["kubectl", "kustomize"]
     else:
         return None
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run([*command, str(folder)], check=True, capture_output=True, text=True).stdout
 
 
 def main() -> int:
@@ -71,7 +70,7 @@ def main() -> int:
     RULES.write_text(f"# Written by `make manifests` from deploy/prometheus/rules. Edit those.\n{rules}")
     RENDERED.mkdir(exist_ok=True)
     for overlay in OVERLAYS:
-        manifests = build(overlay)
+        manifests = build(HERE / "overlays" / overlay)
         if manifests is None:
             print("error: neither kustomize nor kubectl is installed", file=sys.stderr)
             return 1

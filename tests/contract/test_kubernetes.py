@@ -1,5 +1,6 @@
 """deploy/kubernetes holds together: rendered from its sources, valid, locked down, names and ports meeting."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from tests.support.kubernetes import OVERLAYS, Peer
 COMPOSE = yaml.safe_load((kubernetes.DEPLOY.parent / "docker-compose.yml").read_text())
 MODELS = ("denoiser", "classifier")
 
+kustomize = pytest.mark.skipif(
+    not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl is here"
+)
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
@@ -34,10 +38,39 @@ def test_the_rendering_was_made_from_the_sources_as_they_are(overlay):
     assert header.endswith(f"sources: {render.digest()}"), "run `make manifests`"
 
 
-@pytest.mark.skipif(not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl")
+@kustomize
 @every_overlay
 def test_kustomize_still_says_what_is_committed(overlay):
-    assert tuple(yaml.safe_load_all(render.build(overlay))) == kubernetes.manifests(overlay)
+    built = render.build(render.HERE / "overlays" / overlay)
+
+    assert tuple(yaml.safe_load_all(built)) == kubernetes.manifests(overlay)
+
+
+@kustomize
+def test_an_overlay_may_add_requests_in_flight_to_what_the_gateway_scales_on(tmp_path):
+    def relative(path: str) -> str:  # kustomize takes no other
+        return os.path.relpath(render.HERE / path, tmp_path)
+
+    overlay = {
+        "resources": [relative("overlays/production")],
+        "components": [relative("components/in-flight-autoscaling")],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+
+    scalers = [m for m in yaml.safe_load_all(render.build(tmp_path)) if m["kind"] == "HorizontalPodAutoscaler"]
+    metrics = {scaler["metadata"]["name"]: [m["type"] for m in scaler["spec"]["metrics"]] for scaler in scalers}
+    assert metrics == {"gateway": ["Resource", "Pods"], "denoiser": ["Resource"], "classifier": ["Resource"]}
+    for scaler in scalers:
+        kubernetes_validate.validate(scaler, "1.34", strict=True)
+
+
+def test_the_metric_the_autoscaler_asks_for_is_the_one_the_adapter_serves():
+    component = render.HERE / "components/in-flight-autoscaling"
+    (patch,) = yaml.safe_load((component / "kustomization.yaml").read_text())["patches"]
+    (step,) = yaml.safe_load(patch["patch"])
+    (rule,) = yaml.safe_load((component / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
+
+    assert rule["seriesQuery"].startswith(step["value"]["pods"]["metric"]["name"] + "{")
 
 
 def test_the_operator_gets_the_rules_that_promtool_tests():
