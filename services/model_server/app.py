@@ -1,6 +1,5 @@
 """Wires one server together: models, calls, both interfaces and the watcher."""
 
-import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,6 @@ from services.model_server.served_model import RetryPolicy
 from services.model_server.server import HealthReporter, bind, build_server
 from services.model_server.statuses import StatusError
 from services.model_server.watch import Watcher
-
-log = logging.getLogger(__name__)
 
 
 class ModelServer:
@@ -113,9 +110,8 @@ class ModelServer:
         if self._health:
             self._health.leave()
         stopped = self._grpc.stop(self._config.drain_seconds)
-        if self._rest:
-            self._rest.stop(max(0.0, deadline - time.monotonic()))
-        return stopped.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() < deadline
+        rest_stopped = self._rest is None or self._rest.stop(self._config.drain_seconds)
+        return stopped.wait(max(0.0, deadline - time.monotonic())) and rest_stopped and time.monotonic() < deadline
 
 
 def _runner(config: ServerConfig, metrics: Metrics) -> Runner:

@@ -32,7 +32,7 @@ def handlers(
     control: ThreadPoolExecutor,
 ) -> list[grpc.GenericRpcHandler]:
     """Both services; what probes ask is answered in `control`, so it never waits behind predictions."""
-    counted = _Counted(metrics)
+    counted = _Counted(models, metrics)
     prediction_service = {
         "Predict": unary(
             counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
@@ -70,7 +70,8 @@ def handlers(
 class _Counted:
     """Wraps a call that runs a model: counts it, and times it when it went well."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, models: ModelRepository, metrics: Metrics) -> None:
+        self._models = models
         self._metrics = metrics
 
     def __call__(self, api: str, call: Call) -> Call:
@@ -80,7 +81,7 @@ class _Counted:
             try:
                 response = call(request, deadline)
             except ServiceError as exc:
-                self._metrics.request_count.add((name, code_of(exc).name))
+                self._metrics.request_count.add((self._models.known_name(name), code_of(exc).name))
                 raise
             self._metrics.request_count.add((name, "OK"))
             self._metrics.request_latency.observe((name, api, "GRPC"), 1e6 * (time.perf_counter() - started))

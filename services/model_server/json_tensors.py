@@ -274,7 +274,12 @@ def _as_lists(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)[:_SHOWN_CHARS]
+    shown = ""
+    for piece in json.JSONEncoder(default=str).iterencode(value):  # stops early: the value may be 64 MiB
+        shown += piece
+        if len(shown) >= _SHOWN_CHARS:
+            return shown[:_SHOWN_CHARS]
+    return shown
 
 
 def _brackets(shape: tuple[int, ...]) -> str:

@@ -70,6 +70,10 @@ class ModelRepository:
         """For every configured model: could a request reach it now?"""
         return {name: bool(model.available) for name, model in self._models.items()}
 
+    def known_name(self, name: str) -> str:
+        """A metric's label: the name if it is configured, else one for all others, for callers can invent names."""
+        return name if name in self._models else "(unknown)"
+
     def models(self) -> list[ServedModel]:
         """The configured models."""
         return list(self._models.values())

@@ -75,6 +75,8 @@ class RestApi:
             return 200, [("Content-Type", metrics_module.CONTENT_TYPE)], self._metrics.expose()
         if not path.lower().startswith("/v1/"):
             return 404, [("Content-Type", "text/plain")], b"Not Found"
+        if method == "OPTIONS" and environ.get("HTTP_ORIGIN", "").startswith(("http://", "https://")):
+            return 200, self._headers, b""  # a browser asks before it calls; the headers are its answer
         try:
             return 200, self._headers, self._route(method, path, environ)
         except ServiceError as exc:
@@ -101,7 +103,7 @@ class RestApi:
         try:
             answer = _CALLS[verb](self, spec, body, deadline)
         except ServiceError as exc:
-            self._metrics.request_count.add((spec.name, code_of(exc).name))
+            self._metrics.request_count.add((self._models.known_name(spec.name), code_of(exc).name))
             raise
         self._metrics.request_count.add((spec.name, "OK"))
         self._metrics.request_latency.observe((spec.name, api, "REST"), 1e6 * (time.perf_counter() - started))

@@ -240,6 +240,27 @@ def test_paths_that_lead_nowhere(rest, method, path, status, message):
     assert answer.json()["error"].startswith(message)
 
 
+def test_cors_is_off_unless_asked_for(rest):
+    answer = rest("OPTIONS", "/v1/models/scale:predict", Origin="http://elsewhere.example")
+
+    assert answer.status_code == 200
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_cors_headers_when_asked_for(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+
+    flags = {"model_name": "scale", "model_base_path": str(tmp_path / "scale"), "rest_api_enable_cors_support": True}
+    with model_server(**flags) as running:
+        url, origin = f"{running.rest}/v1/models/scale:predict", {"Origin": "http://elsewhere.example"}
+        before = requests.options(url, headers=origin, timeout=CALL_S)
+        answer = requests.post(url, json={"inputs": [[1, 2]]}, headers=origin, timeout=CALL_S)
+
+    assert before.status_code == 200
+    assert before.headers["Access-Control-Allow-Methods"] == "POST, GET"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
 def test_outside_v1_is_a_plain_404(rest):
     answer = rest("GET", "/elsewhere")
 
