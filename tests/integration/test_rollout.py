@@ -1,4 +1,4 @@
-"""The canary of docs/OPERATIONS.md: a second version behind a label, judged, promoted and taken back."""
+"""Canary and roll-back, step by step as docs/OPERATIONS.md has them, on live processes; every answer is a 200."""
 
 import contextlib
 import shutil
@@ -99,3 +99,16 @@ def test_a_canary_is_read_promoted_and_taken_back_without_a_lost_request(labelle
 
     serving_config(folder, versions=(1, 2), stable=1, canary=2)
     wait_for_version(stable, 1)
+
+
+def test_moving_a_folder_away_rolls_back_without_a_lost_request(tmp_path):
+    """What the runbook says for compose and local processes, which serve the newest folder."""
+    shutil.copytree(MODELS, tmp_path / "models")
+    home = tmp_path / "models/denoiser"
+    with running_stack(models=tmp_path / "models") as stack:
+        shutil.copytree(home / "1", home / ".new")
+        (home / ".new").rename(home / "2")
+        wait_for_version(stack.url, 2)
+
+        (home / "2").rename(home / ".withdrawn-2")
+        wait_for_version(stack.url, 1)
