@@ -91,7 +91,7 @@ class LocalStack:
         """The virtual environment with what serving needs, made once; one of the person's own is taken as it is."""
         venv = self._settings.venv
         if venv == ROOT / SERVE_VENV:
-            if subprocess.call(["make", "--no-print-directory", SERVE_VENV], cwd=ROOT) != 0:
+            if subprocess.call(["make", "-s", "--no-print-directory", SERVE_VENV], cwd=ROOT) != 0:
                 raise StackError(
                     "the virtual environment could not be made (reason above): "
                     "it needs a package index within reach, and python3-venv on Debian"
