@@ -23,7 +23,8 @@ class RestServer:
 
     def __init__(self, config: ServerConfig, app: WsgiApp) -> None:
         try:
-            listener = socket.create_server((config.host, config.rest_api_port), backlog=_BACKLOG)
+            family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+            listener = socket.create_server((config.host, config.rest_api_port), family=family, backlog=_BACKLOG)
         except OSError as exc:
             raise ConfigError(
                 f"cannot listen for REST on {config.host}:{config.rest_api_port}: {exc.strerror}"

@@ -46,7 +46,8 @@ def build_server(config: ServerConfig, handlers: list[grpc.GenericRpcHandler]) -
 
 def bind(server: grpc.Server, config: ServerConfig) -> int:
     """Bind the port and the UNIX socket that are asked for; the port bound, 0 for none."""
-    addresses = [f"{config.host}:{config.port}"] if config.port else []
+    host = f"[{config.host}]" if ":" in config.host else config.host  # IPv6
+    addresses = [f"{host}:{config.port}"] if config.port else []
     if config.grpc_socket_path:
         addresses.append(f"unix:{config.grpc_socket_path}")
     credentials = _credentials(config.ssl_config_file)

@@ -34,9 +34,10 @@ class Watcher:
         self._stop.set()
 
     def _run(self) -> None:
-        scan_every = self._config.file_system_poll_wait_seconds or _NEVER
-        read_every = self._config.model_config_file_poll_wait_seconds if self._config.model_config_file else 0
-        read_every = read_every or _NEVER
+        scan_every = _interval(self._config.file_system_poll_wait_seconds)
+        read_every = _interval(
+            self._config.model_config_file_poll_wait_seconds if self._config.model_config_file else 0
+        )
         now = time.monotonic()
         scan_at, read_at = now + scan_every, now + read_every
         while True:
@@ -61,3 +62,8 @@ class Watcher:
                 self._applied = config
         except (ConfigError, ServiceError) as exc:
             log.error("configuration file not applied", extra={"error": str(exc)})
+
+
+def _interval(seconds: int) -> float:
+    """Zero and less mean never again."""
+    return seconds if seconds > 0 else _NEVER

@@ -1,0 +1,74 @@
+"""A request against a signature: defaults, unknown shapes, and what does not fit."""
+
+import numpy as np
+import pytest
+
+from services.core.errors import InvalidInputError
+from services.core.tensors import to_proto
+from services.model_server.signatures import from_definition, pick, read_filter, read_inputs
+from services.model_server.statuses import StatusError
+from services.pb import tfserving_pb2 as pb
+
+
+def info(*shape, dtype=pb.DT_FLOAT):
+    tensor = pb.TensorInfo(name="feed:0", dtype=dtype)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
+UNKNOWN_RANK = pb.TensorInfo(dtype=pb.DT_FLOAT, tensor_shape=pb.TensorShapeProto(unknown_rank=True))
+
+
+def signature(inputs, defaults=None):
+    return from_definition(
+        "serving_default", pb.SignatureDef(inputs=inputs, outputs={"y": info(-1)}, defaults=defaults)
+    )
+
+
+def protos(**arrays):
+    return {name: to_proto(np.float32(array)) for name, array in arrays.items()}
+
+
+def test_a_missing_input_takes_its_default():
+    two = signature({"x": info(-1), "scale": info()}, {"scale": to_proto(np.float32(3))})
+
+    arrays = read_inputs(two, protos(x=[1, 2]))
+
+    assert arrays["x"].tolist() == [1.0, 2.0]
+    assert arrays["scale"] == 3.0
+
+
+def test_a_default_gives_way_to_what_was_sent():
+    two = signature({"x": info(-1), "scale": info()}, {"scale": to_proto(np.float32(3))})
+
+    assert read_inputs(two, protos(x=[1, 2], scale=5))["scale"] == 5.0
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4)])
+def test_unknown_rank_takes_any_shape(shape):
+    arrays = read_inputs(signature({"x": UNKNOWN_RANK}), protos(x=np.ones(shape)))
+
+    assert arrays["x"].shape == shape
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3), (2, 2, 2)])
+def test_a_shape_that_does_not_fit_is_told_beside_what_does(shape):
+    with pytest.raises(InvalidInputError, match=r"does not fit the signature's \[\?,2\]"):
+        read_inputs(signature({"x": info(-1, 2)}), protos(x=np.ones(shape)))
+
+
+def test_an_output_filter_keeps_its_order_and_none_means_all():
+    definition = pb.SignatureDef(inputs={"x": info(-1)}, outputs={"a": info(-1), "b": info(-1)})
+    both = from_definition("serving_default", definition)
+
+    assert read_filter(both, ["b", "a"]) == ["b", "a"]
+    assert read_filter(both, []) == ["a", "b"]
+
+
+def test_no_name_means_serving_default():
+    one = signature({"x": info(-1)})
+
+    assert pick({"serving_default": one}, "") is one
+    with pytest.raises(StatusError, match='Serving signature key "serving_default" not found'):
+        pick({}, "")
