@@ -155,11 +155,11 @@ class Batcher:
             if items and images + len(item.images) > self._batch_images:
                 break
             self._waiting.popleft()
-            self._count_waiting(-len(item.images))
             items.append(item)
             images += len(item.images)
         if not items:
             return None
+        self._count_waiting(-images)
         now = time.monotonic()
         batch = _Batch(items, images, now, live=len(items))
         for item in items:

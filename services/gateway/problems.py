@@ -67,7 +67,7 @@ def problem_of(error: errors.ServiceError, *, path: str, request_id: str) -> Ans
         headers.append(("Retry-After", str(math.ceil(error.retry_after_s))))
     if isinstance(error, errors.UnauthorizedError):
         headers.append(("WWW-Authenticate", "Bearer"))
-    if row.status >= 500:
+    if isinstance(error, errors.ModelError):  # other refusals are choices: the request's own line is enough
         log.warning("problem", extra={"problem": row.slug, "detail": str(error), "request_id": request_id})
     return _answer(row, str(error), path, request_id, tuple(headers))
 
