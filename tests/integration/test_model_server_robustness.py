@@ -58,7 +58,7 @@ def _is_a_float_pair(proto):
     return array.dtype == np.float32 and array.ndim == 2 and array.shape[1] == 2
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(proto=tensors())
 def test_a_malformed_tensor_is_an_invalid_argument(server, proto):
     request = pb.PredictRequest(model_spec=pb.ModelSpec(name="scale"))
@@ -73,7 +73,7 @@ def test_a_malformed_tensor_is_an_invalid_argument(server, proto):
         assert message
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_bytes_that_are_no_request_are_refused(server, data):
     raw = server.channel.unary_unary(f"/{PREDICTION_SERVICE}/Predict")
@@ -83,7 +83,7 @@ def test_bytes_that_are_no_request_are_refused(server, data):
     assert code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     document=st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=3)),
