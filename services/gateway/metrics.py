@@ -1,10 +1,11 @@
 """What Prometheus sees at /metrics. With several workers the numbers are kept in files and added up when asked for."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.gateway.chain import Reading
 
@@ -109,6 +110,7 @@ class Metrics:
         """The page that Prometheus reads."""
         if MULTIPROCESS not in os.environ:
             return generate_latest(self.registry)
+        _forget_dead_workers(Path(os.environ[MULTIPROCESS]))
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)
         return generate_latest(everyone)
@@ -120,3 +122,12 @@ class Metrics:
                 self._model_info.labels(model, str(known)).set(0)
             self._model_info.labels(model, str(version)).set(1)
             self._versions[model] = version
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """What a worker had under way when it was killed is not under way any more; what it had counted stays counted."""
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))

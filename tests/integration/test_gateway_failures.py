@@ -172,7 +172,7 @@ def test_a_restart_under_load_costs_polite_answers_only(stack, role):
 
 
 def test_failures_leak_no_threads_and_no_descriptors(stack):
-    worker = worker_of(stack.gateway.pid)
+    [worker] = workers_of(stack.gateway.pid)
 
     def spoil_and_mend() -> None:
         stack.classifier.kill()
@@ -283,6 +283,24 @@ def test_the_counts_of_all_workers_are_one(models):
     assert {float(count) for count in counted} == {float(sent)}
 
 
+def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(models):
+    with running_stack(models, {"WORKERS": "2"}) as stack:
+        workers = workers_of(stack.gateway.pid)
+        freeze(stack.classifier)
+        with ThreadPoolExecutor(6) as callers:
+            calls = [callers.submit(ask, stack.url, **{"Request-Timeout-Ms": "1500"}) for _ in range(6)]
+            time.sleep(0.5)
+            os.kill(workers[0], signal.SIGKILL)
+            outcomes = [call.exception() or call.result().status_code for call in calls]
+        stack.classifier.thaw()
+        wait_for(lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid))
+        stack.wait_ready()
+        metrics = requests.get(f"{stack.url}/metrics", timeout=5).text
+
+    assert all(outcome == 504 or isinstance(outcome, requests.ConnectionError) for outcome in outcomes)
+    assert re.search(r"^cleardigits_in_flight_requests 1\.0$", metrics, re.MULTILINE)  # this one
+
+
 def classifier_at(port: int, models: Path) -> Child:
     flags = {"port": port, "host": "127.0.0.1", "model_name": "classifier", "model_base_path": models / "classifier"}
     return Child("replica", ["services.model_server", *(f"--{name}={value}" for name, value in flags.items())])
@@ -319,9 +337,8 @@ def wait_for(holds, within_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def worker_of(pid: int) -> int:
-    [worker] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(worker)
+def workers_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def usage(pid: int) -> tuple[int, int]:

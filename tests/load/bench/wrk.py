@@ -60,7 +60,7 @@ def press(url: str, *, connections: int, seconds: int, body: bytes = b"", conten
 
 def read_report(text: str, connections: int) -> Load:
     """The numbers in what wrk prints."""
-    shares = {int(share): _ms(value) for share, value in re.findall(r"^\s+(50|90|99)%\s+(\S+)$", text, re.MULTILINE)}
+    shares = {int(share): _ms(value) for share, value in re.findall(r"^\s+(50|90|99)%\s+(\S+) *$", text, re.MULTILINE)}
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     return Load(

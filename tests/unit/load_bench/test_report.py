@@ -14,7 +14,7 @@ WRK = """Running 4s test @ http://127.0.0.1:8080/v1/recognize
      50%  950.00us
      75%    5.00ms
      90%   48.75ms
-     99%    1.20s
+     99%    1.20s 
   7654 requests in 4.00s, 3.00MB read
   Socket errors: connect 0, read 1, write 0, timeout 2
   Non-2xx or 3xx responses: 5
