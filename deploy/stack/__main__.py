@@ -146,7 +146,7 @@ def _running(settings: Settings) -> Stack | None:
     if state.pop("mode", None) != "docker":
         return None
     stack = ComposeStack(settings, Engine.find(), Variant(**state))
-    return stack if stack.is_up() else None
+    return stack if stack.exists() else None
 
 
 def _first_answer(settings: Settings) -> str:

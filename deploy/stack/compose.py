@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy.stack import chain
 from deploy.stack.engine import Engine, has_image, last_line, pull, run
@@ -55,6 +56,10 @@ class ComposeStack:
     def is_up(self) -> bool:
         """Whether the gateway's container runs."""
         return bool(self._containers("gateway"))
+
+    def exists(self) -> bool:
+        """Whether there is any container of it, running or not."""
+        return any(self._containers(name, all_states=True) for name in SERVICES)
 
     def up(self) -> None:
         """Fetch and build what is missing, start, wait for the chain; on failure leave nothing behind."""
@@ -123,8 +128,9 @@ class ComposeStack:
             folder.mkdir(parents=True, exist_ok=True)
             if os.getuid() == 0:
                 os.chown(folder, uid, uid)
-        mnist, cached = given("CLEARDIGITS_MNIST"), keras / "datasets/mnist.npz"
-        if mnist and not cached.exists():
+        mnist = Path(given("CLEARDIGITS_MNIST") or Path.home() / ".keras/datasets/mnist.npz")
+        cached = keras / "datasets/mnist.npz"
+        if mnist.is_file() and not cached.exists():
             shutil.copyfile(mnist, cached)
             cached.chmod(0o644)
         for model in self._settings.models.iterdir():

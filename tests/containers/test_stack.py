@@ -9,17 +9,18 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import requests
 
-from services.evaluator.config import mnist_path
 from tests.support.containers import PROJECT, USER, docker
 from tests.support.load import Load
 from tests.support.make_up import type_curl
 from tests.support.stack import ROOT
 
 SERVICES = ("denoiser", "classifier", "gateway")
+MNIST = Path(os.environ.get("CLEARDIGITS_MNIST") or Path.home() / ".keras/datasets/mnist.npz")
 DEADLINE_S = 2.0  # the gateway's default budget of a request
 
 
@@ -186,10 +187,10 @@ def test_new_version_is_served_without_a_failed_request(containers):
     assert load.outcomes[0].versions == (1, 1)
 
 
-@pytest.mark.skipif(not mnist_path().is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
+@pytest.mark.skipif(not MNIST.is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
 def test_train_job_publishes_versions_that_are_served_without_a_failed_request(containers):
     with Load(containers.url, clients=2) as load:
-        trained = containers.job("train", "--epochs 1 --force")
+        trained = containers.job("train", "--epochs 1 --validation 55000 --force")
         assert trained.returncode == 0, trained.stdout[-3000:] + trained.stderr[-3000:]
         newest = tuple(
             max(int(v.name) for v in (containers.models / m).glob("[0-9]*")) for m in ("denoiser", "classifier")
@@ -245,7 +246,8 @@ def test_image_says_what_it_is(containers, image):
     assert config["Entrypoint"][:2] == ["python", "-m"]
 
 
-def test_down_leaves_nothing_behind(containers):
+def test_down_leaves_nothing_behind_even_of_a_stack_half_ended(containers):
+    docker("stop", *containers.ids("gateway"))
     down = containers.make.run("down", timeout_s=120)
 
     assert down.returncode == 0, down.stderr
