@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from services.core.errors import ConfigError
 from services.core.noise import NOISES
-from services.evaluator import compare, dataset, gallery, markdown, pictures, report, results
+from services.evaluator import command, compare, dataset, gallery, markdown, pictures, report, results
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
-from services.evaluator.errors import EvaluatorError, GatewayError, ReportError
+from services.evaluator.errors import GatewayError, ReportError
 from services.evaluator.evaluation import Findings, Plan, evaluate
 from services.evaluator.progress import Progress
 from services.evaluator.require import Requirement, requirement
@@ -31,27 +30,18 @@ MISSED = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an evaluation; the summary goes to stdout, progress to stderr, files into the report folder."""
-    try:
-        config = EvaluatorConfig.from_env()
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    arguments = _parser(config).parse_args(argv)
-    try:
-        return _run(
-            arguments, config, " ".join(["python -m services.evaluator", *(sys.argv[1:] if argv is None else argv)])
-        )
-    except EvaluatorError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_status
+    about = "Accuracy and latency of the running chain on noisy digits."
+    return command.run(_run, _add_arguments, module="services.evaluator", about=about, argv=argv)
 
 
-def _run(arguments: argparse.Namespace, config: EvaluatorConfig, command: str) -> int:
+def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     report.write(arguments.report, {})  # an unwritable folder is found out now, not after a quarter of an hour
     old = _read_old(arguments.compare) if arguments.compare else None
     data = dataset.load(arguments.dataset)
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
-    findings = evaluate(_plan(arguments, config), data, client, arguments.models, command=command, progress=Progress())
+    findings = evaluate(
+        _plan(arguments, config), data, client, arguments.models, command=arguments.command, progress=Progress()
+    )
     found = findings.results
     changes = compare.compare(old[0], found, old[1], findings.right) if old else []
     report.write(arguments.report, _files(findings))  # before anything is drawn: drawings can be made again
@@ -71,16 +61,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig, command: str) -
     return 0 if all_met and all_right else MISSED
 
 
-def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m services.evaluator",
-        description="Accuracy and latency of the running chain on noisy digits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--url", default=config.url, help="the gateway")
-    parser.add_argument(
-        "--dataset", type=Path, help="npz file, or folder of pictures in folders 0 to 9; MNIST if not given"
-    )
+def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     parser.add_argument("--quick", action="store_true", help="every noise at 0 and 0.5 on 1000 images: under a minute")
     parser.add_argument(
         "--noise", nargs="+", choices=list(NOISES), default=list(NOISES), metavar="KIND", help="noise kinds"
@@ -91,9 +72,6 @@ def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
     parser.add_argument("--images", type=_count, help="how many images (10000, or all there are)")
     parser.add_argument("--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000)")
     parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
-    parser.add_argument(
-        "--models", type=Path, default=Path(config.models), help="folder the servers read, to compare with"
-    )
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
     parser.add_argument("--no-html", action="store_true", help="numbers only, as a gate needs them")
     parser.add_argument("--compare", type=Path, metavar="JSON", help="an earlier evaluation.json: what changed?")

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.core.errors import ConfigError
 from services.core.noise import Images
 from services.core.tensors import to_proto
-from services.evaluator import dataset, latency, report
+from services.evaluator import command, dataset, latency, report
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
-from services.evaluator.errors import EvaluatorError, ReportError
+from services.evaluator.errors import ReportError
 from services.evaluator.experiment import Condition
 from services.evaluator.local_stack import gateway, model_server
 from services.evaluator.progress import Progress
@@ -50,15 +49,10 @@ class Way:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure all ways; the table goes to stdout. Exit status 1 when they do not answer alike."""
-    try:
-        config = EvaluatorConfig.from_env()
-        return _run(_parser(config).parse_args(argv), config)
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    except EvaluatorError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_status
+    about = "What chaining two served models costs."
+    return command.run(
+        _run, _add_arguments, module="services.evaluator.cost", about=about, argv=argv, shared=("--dataset", "--models")
+    )
 
 
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
@@ -185,17 +179,9 @@ def _ignore(count: int) -> None:
     """No bar: every case takes seconds."""
 
 
-def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m services.evaluator.cost",
-        description="What chaining two served models costs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--models", type=Path, default=Path(config.models), help="folder of the two models")
+def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     parser.add_argument("--fused", type=Path, default=Path("build/fused"), help="folder of the fused model's versions")
-    parser.add_argument("--dataset", type=Path, help="npz file or folder; MNIST if not given")
     parser.add_argument("--report", type=Path, default=Path("reports/cost"), help="folder for cost.json and cost.md")
-    return parser
 
 
 if __name__ == "__main__":

@@ -110,10 +110,10 @@ def percentiles(elapsed_ms: np.ndarray) -> dict[str, float]:
 
 
 def histogram(elapsed_ms: np.ndarray) -> list[tuple[float, float, int]]:
-    """Equally wide bars up to p99.5; what is slower joins the last one."""
+    """Equally wide bars up to p99; what is slower joins the last one."""
     if not len(elapsed_ms):
         return []
-    edges = np.linspace(elapsed_ms.min(), np.percentile(elapsed_ms, 99.5), BARS + 1)
+    edges = np.linspace(elapsed_ms.min(), np.percentile(elapsed_ms, 99), BARS + 1)
     counts, _ = np.histogram(np.minimum(elapsed_ms, edges[-1]), edges)
     return [(float(low), float(high), int(count)) for low, high, count in zip(edges, edges[1:], counts, strict=False)]
 

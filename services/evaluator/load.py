@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from services.core.errors import ConfigError
-from services.evaluator import dataset, samples, watch
+from services.evaluator import command, dataset, samples, watch
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError, ReportError
@@ -50,16 +49,8 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one load test; the verdict goes to stdout, files into reports/load/<profile>."""
-    try:
-        config = EvaluatorConfig.from_env()
-        arguments = _parser(config).parse_args(argv)
-        return _run(arguments, config)
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    except EvaluatorError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_status
+    about = "Load on the running chain, every answer checked."
+    return command.run(_run, _add_arguments, module="services.evaluator.load", about=about, argv=argv)
 
 
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
@@ -145,12 +136,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m services.evaluator.load",
-        description="Load on the running chain, every answer checked.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     profiles = ("mix", "step", "spike", "soak", "open")
     parser.add_argument(
         "--profile", choices=profiles, default="mix", help="open: constant arrivals, not constant users"
@@ -158,15 +144,11 @@ def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long")
     parser.add_argument("--users", type=int, default=32, help="at the peak, each with one request after the other")
     parser.add_argument("--rate", type=float, default=200.0, help="arrivals a second, for the open profile")
-    parser.add_argument("--url", default=config.url, help="the gateway")
-    parser.add_argument("--dataset", type=Path, help="npz file or folder; MNIST if not given")
-    parser.add_argument("--models", type=Path, default=Path(config.models), help="folder the servers read")
     parser.add_argument("--report", type=Path, default=Path("reports/load"), help="folder for reports")
     parser.add_argument(
         "--pid", type=int, action="append", default=[], help="watch this process, not all that are found"
     )
     parser.add_argument("--web", action="store_true", help="Locust's own page on http://127.0.0.1:8089 instead")
-    return parser
 
 
 def _save(folder: Path, found: Sequence[Row], problems: Sequence[str], watched: watch.Watch) -> None:

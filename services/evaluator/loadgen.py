@@ -21,12 +21,11 @@ from mlperf_loadgen import TestMode, TestScenario
 from rich.console import Console
 from rich.table import Table
 
-from services.core.errors import ConfigError
 from services.core.noise import gaussian
-from services.evaluator import dataset, samples
+from services.evaluator import command, dataset, samples
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
-from services.evaluator.errors import EvaluatorError, ReportError
+from services.evaluator.errors import ReportError
 from services.evaluator.loadgen_log import Verdict, digits, highest, verdict
 from services.evaluator.loadgen_sut import HttpSut
 from services.evaluator.reference import InProcessChain
@@ -132,15 +131,8 @@ class Driver:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scenarios; the table goes to stdout, progress to stderr, logs into the report folder."""
-    try:
-        config = EvaluatorConfig.from_env()
-        return _run(_parser(config).parse_args(argv), config)
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    except EvaluatorError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_status
+    about = "MLPerf LoadGen against the running chain."
+    return command.run(_run, _add_arguments, module="services.evaluator.loadgen", about=about, argv=argv)
 
 
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
@@ -244,24 +236,15 @@ def _keep(indices: list[int]) -> None:
     """LoadGen says which samples to load or unload; all of them stay in memory."""
 
 
-def _parser(config: EvaluatorConfig) -> argparse.ArgumentParser:
+def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     scenarios = ("SingleStream", "MultiStream", "Server", "Offline", "Accuracy")
-    parser = argparse.ArgumentParser(
-        prog="python -m services.evaluator.loadgen",
-        description="MLPerf LoadGen against the running chain.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
     parser.add_argument("--scenarios", nargs="+", choices=scenarios, default=scenarios, metavar="NAME", help="which")
     parser.add_argument("--bound-ms", type=float, default=15.0, help="what p99 may take in the Server scenario")
     parser.add_argument("--seconds", type=float, default=10.0, help="the least each run takes")
     parser.add_argument(
         "--start-rate", type=float, default=200.0, help="queries a second the Server search begins with"
     )
-    parser.add_argument("--url", default=config.url, help="the gateway")
-    parser.add_argument("--dataset", type=Path, help="npz file or folder; MNIST if not given")
-    parser.add_argument("--models", type=Path, default=Path(config.models), help="folder the servers read")
     parser.add_argument("--report", type=Path, default=Path("reports/loadgen"), help="folder for logs")
-    return parser
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def conditions(results: Results) -> str:
     if results.equality:
         text += (
             f" All {results.equality.images:,} answers over HTTP were compared with the same models called in-process: "
-            f"{results.equality.digits_differ} digits differ, probabilities by at most {results.equality.largest:.1e}."
+            f"{results.equality}."
         )
     return text if results.complete else f"Partial: {results.stopped_because}. {text}"
 
@@ -104,7 +104,9 @@ def update_documents(results: Results) -> list[Path]:
     if not results.complete:
         raise ReportError(f"a partial run is not for the README: {results.stopped_because}")
     COMMITTED.parent.mkdir(parents=True, exist_ok=True)
-    COMMITTED.write_text(results.to_json(), encoding="utf-8")
+    text = results.to_json()
+    COMMITTED.write_text(text, encoding="utf-8")
+    results = Results.from_json(text)  # rounded as in the file, so that documents and file cannot differ
     drawing = COMMITTED.with_name("accuracy.svg")
     drawing.write_text(plots.standalone(plots.accuracy(results)), encoding="utf-8")
     tables = blocks(results)

@@ -12,12 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from services.core.errors import ConfigError
 from services.core.noise import Images
-from services.evaluator import dataset, quality
+from services.evaluator import command, dataset, quality
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
-from services.evaluator.errors import EvaluatorError
 from services.evaluator.experiment import Condition
 from services.evaluator.results import HEADLINE_LEVEL, HEADLINE_NOISE
 
@@ -27,24 +25,27 @@ INK, MUTED, WRONG = "#171a21", "#626b7a", "#c0353a"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the strip; exit status 0, or that of what went wrong."""
-    try:
-        config = EvaluatorConfig.from_env()
-        parser = argparse.ArgumentParser(prog="python -m services.evaluator.pictures", description=__doc__)
-        parser.add_argument("--url", default=config.url, help="the gateway")
-        parser.add_argument("--dataset", type=Path, help="npz file or folder; MNIST if not given")
-        parser.add_argument("--out", type=Path, default=STRIP, help="the PNG to write")
-        arguments = parser.parse_args(argv)
-        client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
-        client.require_ready()
-        draw_strip(client, dataset.load(arguments.dataset), config.seed, arguments.out)
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    except EvaluatorError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_status
+    about = "The README's picture from the running chain."
+    return command.run(
+        _run,
+        _add_arguments,
+        module="services.evaluator.pictures",
+        about=about,
+        argv=argv,
+        shared=("--url", "--dataset"),
+    )
+
+
+def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
+    client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
+    client.require_ready()
+    draw_strip(client, dataset.load(arguments.dataset), config.seed, arguments.out)
     print(f"drawn: {arguments.out}")
     return 0
+
+
+def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
+    parser.add_argument("--out", type=Path, default=STRIP, help="the PNG to write")
 
 
 def draw_strip(client: GatewayClient, data: dataset.Dataset, seed: int, path: Path) -> None:

@@ -126,7 +126,7 @@ def latency_distribution(case: Latency) -> str:
                 panel.vlines(value, 0, height * top, color=_STAND_INS["ink"], linewidth=1)
                 panel.text(value, height * top, f" {name} {value:.2f} ms", va="top", fontsize=9.5)
         panel.set_ylim(0, 1.3 * top)
-        panel.set_xlabel("milliseconds at the client (the slowest 0.5 % stand in the last bar)")
+        panel.set_xlabel("milliseconds at the client (the slowest 1 % stand in the last bar)")
         panel.set_ylabel("requests")
         panel.grid(axis="x", visible=False)
         return _svg(figure, "distribution")

@@ -123,6 +123,11 @@ class Equality:
     tolerance: float
     equal: bool
 
+    def __str__(self) -> str:
+        """For people: `0 digits differ, probabilities by at most 3e-07`."""
+        gap = f"by at most {self.largest:.0e}" if self.largest else "not at all"
+        return f"{self.digits_differ} digits differ, probabilities {gap}"
+
 
 @dataclass(slots=True)
 class Results:

@@ -1,0 +1,62 @@
+"""What every command of the evaluator shares: settings, arguments, and failures as one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.core.errors import ConfigError
+from services.evaluator.config import EvaluatorConfig
+from services.evaluator.errors import EvaluatorError
+
+WRONG_SETTING, INTERRUPTED = 2, 130
+Work = Callable[[argparse.Namespace, EvaluatorConfig], int]
+
+
+def run(
+    work: Work,
+    add_arguments: Callable[[argparse.ArgumentParser, EvaluatorConfig], None],
+    *,
+    module: str,
+    about: str,
+    argv: Sequence[str] | None,
+    shared: Sequence[str] = ("--url", "--dataset", "--models"),
+) -> int:
+    """Read settings and arguments, do the work, answer its exit status. `arguments.command` is what was typed."""
+    try:
+        config = EvaluatorConfig.from_env()
+        parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about, formatter_class=_Help)
+        for name in shared:
+            parser.add_argument(name, **_shared(config)[name])
+        add_arguments(parser, config)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = parser.parse_args(given, argparse.Namespace(command=" ".join([parser.prog, *given])))
+        return work(arguments, config)
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)
+        return WRONG_SETTING
+    except EvaluatorError as exc:
+        print(exc, file=sys.stderr)
+        return exc.exit_status
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Names defaults, where there is one to name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default not in (None, False, []) else action.help
+
+
+def _shared(config: EvaluatorConfig) -> dict[str, dict[str, Any]]:
+    """Arguments that several commands take."""
+    return {
+        "--url": {"default": config.url, "help": "the gateway"},
+        "--dataset": {"type": Path, "help": "npz file, or folder of pictures in folders 0 to 9; MNIST if not given"},
+        "--models": {"type": Path, "default": Path(config.models), "help": "the folder the servers read"},
+    }
