@@ -236,18 +236,24 @@ def test_the_ingress_and_the_monitors_point_at_named_ports():
 
 
 def test_kubernetes_scrapes_what_compose_scrapes():
-    """The same paths and the same filter, or a dashboard would be empty in one of the two."""
+    """The same jobs, paths and filters, or alerts and dashboard would be empty in one of the two."""
     prometheus = yaml.safe_load((kubernetes.DEPLOY / "prometheus/prometheus.yml").read_text())
-    here = {
-        (endpoint["path"], *(rule["regex"] for rule in endpoint.get("metricRelabelings", [])))
-        for monitor in kubernetes.of_kind("production", "ServiceMonitor")
-        for endpoint in monitor["spec"]["endpoints"]
-    }
-
-    assert here == {
-        (job["metrics_path"], *(rule["regex"] for rule in job.get("metric_relabel_configs", [])))
+    compose = {
+        (job["job_name"], job["metrics_path"], *(rule["regex"] for rule in job.get("metric_relabel_configs", [])))
         for job in prometheus["scrape_configs"]
     }
+
+    found = set()
+    for monitor in kubernetes.of_kind("production", "ServiceMonitor"):
+        (endpoint,) = monitor["spec"]["endpoints"]
+        (rename,) = endpoint["relabelings"]
+        assert (rename["sourceLabels"], rename["targetLabel"]) == (["__meta_kubernetes_service_name"], "job")
+        for service in kubernetes.of_kind("production", "Service"):
+            if kubernetes.selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
+                job = rename["replacement"].replace("$1", service["metadata"]["name"])
+                filters = (rule["regex"] for rule in endpoint.get("metricRelabelings", []))
+                found.add((job, endpoint["path"], *filters))
+    assert found == compose
 
 
 @every_overlay

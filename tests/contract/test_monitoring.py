@@ -60,7 +60,7 @@ def test_compose_and_local_configuration_differ_in_addresses_only():
 def test_prometheus_looks_for_services_that_compose_has():
     compose = yaml.safe_load((monitoring.ROOT / "docker-compose.yml").read_text())["services"]
     config = yaml.safe_load((monitoring.PROMETHEUS / "prometheus.yml").read_text())
-    found = {job["job_name"]: job["dns_sd_configs"][0] for job in config["scrape_configs"]}
+    found = {job["job_name"].removeprefix("cleardigits-"): job["dns_sd_configs"][0] for job in config["scrape_configs"]}
 
     assert {name: discovery["names"] for name, discovery in found.items()} == {name: [name] for name in found}
     assert found.keys() <= compose.keys()

@@ -81,7 +81,9 @@ def unanswered(prometheus: Prometheus, expressions: list[monitoring.Expression])
 
 
 def test_every_target_is_up(prometheus):
-    assert prometheus.targets() == {"gateway": "up", "denoiser": "up", "classifier": "up"}
+    jobs = ("cleardigits-gateway", "cleardigits-denoiser", "cleardigits-classifier")
+
+    assert prometheus.targets() == dict.fromkeys(jobs, "up")
 
 
 def test_every_panel_shows_data_under_load(prometheus):
@@ -123,7 +125,7 @@ def test_a_model_that_is_gone_is_on_its_way_to_a_page(stack, prometheus):
     stack.classifier.kill()
     try:
         prometheus.wait('ALERTS{alertname="ClearDigitsModelUnavailable", model="classifier"}', WITHIN_S)
-        prometheus.wait('ALERTS{alertname="ClearDigitsInstanceDown", job="classifier"}', WITHIN_S)
+        prometheus.wait('ALERTS{alertname="ClearDigitsInstanceDown", job="cleardigits-classifier"}', WITHIN_S)
     finally:
         stack.classifier.start()
         stack.wait_ready()

@@ -46,14 +46,14 @@ class Prometheus:
 
 @contextlib.contextmanager
 def running_prometheus(targets: Mapping[str, str], workdir: Path, interval_s: int = 1) -> Iterator[Prometheus]:
-    """Prometheus with deploy/prometheus/local.yml, its addresses replaced by `targets` (job -> host:port)."""
+    """Prometheus with deploy/prometheus/local.yml, its addresses replaced by `targets` (service -> host:port)."""
     binary = shutil.which("prometheus")
     assert binary, "prometheus is not here: apt install prometheus"
     config = yaml.safe_load((PROMETHEUS / "local.yml").read_text())
     config["global"] = {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"}
     config["rule_files"] = [str(PROMETHEUS / pattern) for pattern in config["rule_files"]]
     for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        job["static_configs"] = [{"targets": [targets[job["job_name"].removeprefix("cleardigits-")]]}]
     (workdir / "prometheus.yml").write_text(yaml.safe_dump(config))
     address = f"127.0.0.1:{free_port()}"
     flags = {
