@@ -5,7 +5,7 @@
 One run, one machine, one model: Predict calls of 1, 8, 64 and 512 images from 1, 16 and 64 clients at
   noop      a gRPC server of the same making with the same messages, which answers with its input,
   serving   the model server,
-  batching  the model server with --enable_batching.
+  batching  the model server with --enable_batching, at most 128 rows computed at once.
 Clients share the machine with the servers, so the ratios say more than the figures. Start time and memory come last.
 """
 
@@ -30,6 +30,7 @@ from services.pb import tfserving_pb2 as pb
 from tests.support.stack import Child, free_port
 
 ROOT = Path(__file__).parents[2]
+BATCHING = Path(__file__).with_name("batching.config")
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 BATCHES, CLIENTS = (1, 8, 64, 512), (1, 16, 64)
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -60,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     resident = {}
     with _noop() as target:
         tables["noop"] = _table(target, options.model, options.seconds)
-    for name, flags in (("serving", []), ("batching", ["--enable_batching"])):
+    batching = ["--enable_batching", f"--batching_parameters_file={BATCHING}"]
+    for name, flags in (("serving", []), ("batching", batching)):
         with _serving(options.model, folder.parent, flags) as (target, child, start_s):
             idle = _memory_mb(child.pid)
             tables[name] = _table(target, options.model, options.seconds)
