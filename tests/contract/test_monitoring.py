@@ -9,6 +9,7 @@ from itertools import combinations
 import pytest
 import yaml
 
+from deploy.stack.settings import Settings
 from tests.support import monitoring
 
 RUNBOOK = (monitoring.ROOT / "docs/OPERATIONS.md").read_text()
@@ -67,6 +68,18 @@ def test_prometheus_looks_for_services_that_compose_has():
     assert "CLEARDIGITS_GATEWAY_PORT=" + str(found["gateway"]["port"]) in compose["gateway"]["environment"]
     for model in ("denoiser", "classifier"):
         assert f"--rest_api_port={found[model]['port']}" in compose[model]["command"]
+
+
+def test_local_prometheus_looks_where_make_up_listens():
+    stack = Settings.load({}, env_file=monitoring.ROOT / "no.env")
+    config = yaml.safe_load((monitoring.PROMETHEUS / "local.yml").read_text())
+    found = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
+
+    assert found == {
+        "cleardigits-gateway": [f"{stack.host}:{stack.port}"],
+        "cleardigits-denoiser": [f"127.0.0.1:{stack.denoiser_rest_port}"],
+        "cleardigits-classifier": [f"127.0.0.1:{stack.classifier_rest_port}"],
+    }
 
 
 def test_compose_mounts_the_files_where_prometheus_and_grafana_look():
