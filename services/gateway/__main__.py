@@ -1,16 +1,22 @@
 """Run the gateway: `python -m services.gateway`. Settings are environment variables; docs/API.md lists them."""
 
+import argparse
 import sys
 from importlib.util import find_spec
 
 from services.core.errors import ConfigError
 from services.gateway.auth import ApiKeys
-from services.gateway.config import GatewayConfig, tracing_is_wanted
+from services.gateway.config import PREFIX, GatewayConfig, tracing_is_wanted
 from services.runtime.logs import configure_logging
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read the settings, set up the log, serve until told to stop."""
+    argparse.ArgumentParser(
+        prog="python -m services.gateway",
+        description="Serve the gateway until SIGTERM.",
+        epilog=f"Settings are environment variables {PREFIX}*; docs/API.md lists them.",
+    ).parse_args(argv)
     try:
         config = GatewayConfig.from_env()
         if config.api_keys_file:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from services.gateway.config import GatewayConfig
 
 log = logging.getLogger(__name__)
 
+_STOP = {signal.SIGTERM, signal.SIGINT}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _TO_THE_ROOT_LOGGER = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
 
@@ -27,13 +29,15 @@ def serve(config: GatewayConfig) -> int:
     """Listen until SIGTERM or SIGINT, then finish what is in flight; the exit status."""
     # Memory shared with the workers: set once, when the gateway begins to stop.
     draining = multiprocessing.RawValue("b", 0)
+    try:
+        _try_to_listen(config)
+    except OSError as exc:
+        log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
+        return 1
     granian = _DrainingServer(config, draining)
     counts = _share_counts() if config.workers > 1 else None
     try:
         granian.serve(target_loader=partial(_load, config, draining, os.getpid()))
-    except OSError as exc:
-        log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
-        return 1
     finally:
         if counts is not None:
             shutil.rmtree(counts, ignore_errors=True)
@@ -41,8 +45,19 @@ def serve(config: GatewayConfig) -> int:
     return 0
 
 
+def _try_to_listen(config: GatewayConfig) -> None:
+    """OSError where granian would end in a panic of its Rust part: a bad address, a port that others use."""
+    family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as granian does, so that workers can share it
+        trial.bind(address)
+
+
 def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", parent: int, _target: str) -> object:
     """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
+    for number in _STOP:  # until granian sets its own handlers: the parent's would only note the wish
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
     _end_with(parent)
     from services.gateway.server import Server
 
@@ -78,6 +93,14 @@ class _DrainingServer(Granian):
         self._config = config
         self._draining = draining
         self.on_startup(self._say_where)
+
+    def _spawn_workers(self, *args: object) -> None:
+        """Hold signals back while forking, so that one meant for a worker that has no handler yet is not lost."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+        try:
+            super()._spawn_workers(*args)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _say_where(self) -> None:
         log.info("listening", extra={"host": self.bind_addr, "port": self.bind_port, "workers": self.workers})
