@@ -209,6 +209,13 @@ def test_the_curl_command_gives_the_same_answer(demo):
     assert demo.confidence_with.inner_text() == f"{100 * result['confidence']:.1f} % sure"
 
 
+def test_every_link_leads_somewhere(demo):
+    links = demo.page.locator("a:visible").evaluate_all("all => all.map((link) => link.href)")
+
+    assert len(links) == 3
+    assert {link: demo.page.request.get(link).status for link in links} == dict.fromkeys(links, 200)
+
+
 def test_the_command_is_copied(open_page):
     demo = open_page(permissions=["clipboard-read", "clipboard-write"])
     demo.wait_for_answer()
@@ -216,6 +223,16 @@ def test_the_command_is_copied(open_page):
     demo.copy.click()
     expect(demo.copy).to_have_text("Copied")
     assert demo.page.evaluate("navigator.clipboard.readText()") == demo.curl.inner_text()
+
+
+def test_where_the_clipboard_is_closed_the_command_is_selected(open_page):
+    """Over plain HTTP from another machine there is no navigator.clipboard."""
+    demo = open_page(before=lambda page: page.add_init_script("delete Navigator.prototype.clipboard"))
+    demo.wait_for_answer()
+
+    demo.copy.click()
+    expect(demo.copy).to_have_text("Selected")
+    assert demo.page.evaluate("getSelection().toString()").strip() == demo.curl.inner_text()
 
 
 def test_without_motion_nothing_moves(open_page):

@@ -1,7 +1,9 @@
 // The page, wired together: a drawing becomes 28x28 pixels, gets noise, and is read with and without the denoiser.
 
+import { enable, onClick } from "./buttons.js";
 import { apiKey, ChainError, recognize, recognizeUrl } from "./chain.js";
 import { curlCommand } from "./curl.js";
+import { onFile } from "./files.js";
 import { latestOnly } from "./latest.js";
 import { addNoise, NOISES } from "./noise.js";
 import { createPad, pathOf } from "./pad.js";
@@ -144,18 +146,6 @@ function showControls() {
   enable("copy", state.noisy);
 }
 
-/** Said to assistive technology, shown by the style sheet; `disabled` itself would take the keyboard's focus away. */
-function enable(id, on) {
-  element(id).ariaDisabled = String(!on);
-}
-
-/** A click on a button that is not switched off. */
-function onClick(id, action) {
-  element(id).addEventListener("click", () => {
-    if (element(id).ariaDisabled !== "true") action();
-  });
-}
-
 async function takeFile(file) {
   element("reading").ariaBusy = "true";
   await pad.setFile(file);
@@ -182,9 +172,15 @@ async function sweep() {
   }
 }
 
+/** Browsers keep the clipboard from pages that came over plain HTTP: there the command is selected, ready to be copied. */
 async function copyCurl() {
-  await navigator.clipboard.writeText(element("curl").textContent);
-  element("copy").textContent = "Copied";
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(element("curl").textContent);
+    element("copy").textContent = "Copied";
+  } else {
+    getSelection().selectAllChildren(element("curl"));
+    element("copy").textContent = "Selected";
+  }
   setTimeout(() => {
     element("copy").textContent = "Copy";
   }, COPIED_MS);
@@ -209,23 +205,7 @@ function listen() {
     pad.setStrokes([]);
     sourceChanged();
   });
-  element("file").addEventListener("change", ({ target }) => {
-    if (target.files.length) takeFile(target.files[0]);
-    target.value = ""; // the same file may be chosen again
-  });
-  document.addEventListener("paste", ({ clipboardData }) => {
-    if (clipboardData.files.length) takeFile(clipboardData.files[0]);
-  });
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    element("pad").dataset.over = "true";
-  });
-  document.addEventListener("dragleave", () => delete element("pad").dataset.over);
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    delete element("pad").dataset.over;
-    if (event.dataTransfer.files.length) takeFile(event.dataTransfer.files[0]);
-  });
+  onFile(takeFile, { input: element("file"), place: element("pad") });
   element("kind").addEventListener("change", ({ target }) => {
     state.kind = target.value;
     noiseChanged();

@@ -71,7 +71,9 @@ function parsed(text) {
 
 function refusal(problem, response) {
   if (problem.ready === false) return notReady(problem);
-  const slug = String(problem.type ?? "").split("/").pop();
+  const slug = String(problem.type ?? "")
+    .split("/")
+    .pop();
   const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";
   const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 1.5);
   const later = { again: true, afterMs };

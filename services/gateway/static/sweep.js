@@ -67,10 +67,7 @@ function reach(shares) {
 function drawCurves({ withDenoiser, without, sentence }) {
   const points = (shares) => shares.map((share, index) => `${100 * LEVELS[index]},${100 * (1 - share)}`);
   const gap = shape("polygon", "gap", [...points(withDenoiser), ...points(without).reverse()]);
-  const curves = [
-    shape("polyline", "without", points(without)),
-    shape("polyline", "with", points(withDenoiser)),
-  ];
+  const curves = [shape("polyline", "without", points(without)), shape("polyline", "with", points(withDenoiser))];
   element("curves").replaceChildren(gap, ...curves);
   element("curves").setAttribute("aria-label", sentence);
 }
