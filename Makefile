@@ -130,6 +130,10 @@ pictures: $(DEV)/.done ## screenshots of the page for the README, into docs/img 
 protos: $(DEV)/.done ## regenerate services/pb from protos/
 	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
 
+.PHONY: denoise-auto
+denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always and never, at every noise?
+	$(DEV)/bin/python -m services.evaluator.denoise_auto $(DENOISE_AUTO)
+
 .PHONY: docs-page
 docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml
 	$(DEV)/bin/python -m services.gateway.docs_page

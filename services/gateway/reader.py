@@ -64,7 +64,9 @@ class Reader:
         Whoever calls ends the wait at the deadline; here it says what can be tried.
         """
         levels = estimate(images) if denoise == "auto" else None
-        applied = self._all_or_none(len(images), denoise == "always") if levels is None else worth_denoising(levels)
+        applied = (
+            self._all_or_none(len(images), denoise == "always") if levels is None else worth_denoising(images, levels)
+        )
         if len(images) <= self._slice_images:
             reading = await self._batcher.submit(images, applied, deadline=deadline, metadata=metadata)
         else:
