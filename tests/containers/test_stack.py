@@ -224,9 +224,9 @@ def test_three_classifiers_share_the_work_and_one_may_go(containers):
     assert load.failures() == []
 
 
-@pytest.mark.parametrize(("image", "limit_mb"), [("gateway", 265), ("model_server", 350)])
+@pytest.mark.parametrize(("image", "limit_mb"), [("gateway", 280), ("model_server", 350)])
 def test_image_is_small(containers, image, limit_mb):
-    """On top of the base. OpenCV's wheel alone is 159 MB of the gateway's."""
+    """On top of the base. Of the gateway's megabytes OpenCV's wheel is 159, NumPy 55, granian, grpc and uvloop 55."""
 
     def size(name: str) -> int:
         return int(docker("image", "inspect", "--format", "{{.Size}}", name))
