@@ -16,6 +16,8 @@ WINDOW_SHARES = (1 / 6, 1 / 2)  # of the longer side: for pens, and for strokes 
 LEAST_CONTRAST = 0.06  # of the paper's brightness; below it there is no ink
 FULL_SHARE = 0.0005  # the strongest pixels, that many of all, say what full ink is
 HOLLOW = 1.5  # the wide window sees that much more of the same pieces
+LIGHTEST = 0.03  # weight of a piece that still belongs to the digit, to its heaviest piece's
+REACH = 0.4  # how far off such a piece may lie, to the longer side of the heaviest
 EDGE_WEIGHT = 0.2  # of a piece that touches the edge of the picture
 STROKE_SHARE = 0.12  # width of a stroke to the longer side of the ink; in MNIST 0.09 to 0.21, half of them below 0.136
 
@@ -109,13 +111,11 @@ def _digit(mask: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     weight[_at_edge(labels)] *= EDGE_WEIGHT
     weight[0] = 0.0
     main = int(weight.argmax())
-    left, top, width, height, _ = stats[main]
-    reach = 0.4 * max(width, height)
-    keep = weight >= 0.03 * weight[main]
-    for part in np.flatnonzero(keep):
-        x, y, part_width, part_height, _ = stats[part]
-        apart = max(x - left - width, left - x - part_width, y - top - height, top - y - part_height)
-        keep[part] = apart <= reach
+    starts = stats[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+    sizes = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    ends = starts + sizes
+    apart = np.maximum(starts - ends[main], starts[main] - ends).max(axis=1)
+    keep = (weight >= LIGHTEST * weight[main]) & (apart <= REACH * sizes[main].max())
     return keep[labels].astype(np.uint8)
 
 

@@ -70,9 +70,9 @@ def to_grey(picture: np.ndarray) -> np.ndarray:
         return picture
     if picture.shape[2] == 3:
         return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    alpha = picture[..., 3].astype(np.uint16)
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY)
-    return ((grey * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2) // _WHITE).astype(np.uint8)
+    alpha = picture[..., 3]
+    ink = cv2.multiply(cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY), alpha, scale=1 / _WHITE)
+    return cv2.add(ink, cv2.bitwise_not(alpha))
 
 
 def is_white_on_black(grey: np.ndarray) -> bool:
