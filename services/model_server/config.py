@@ -98,7 +98,7 @@ HELP: dict[str, str] = {
     "enable_grpc_healthcheck_service": "serve grpc.health.v1",
     "enable_serialization_as_tensor_content": "answer with tensor_content, not *_val fields",
     "prefer_tflite_model": "serve model.tflite where a version has one (needs ai-edge-litert)",
-    "grpc_max_threads": "threads for gRPC calls; 0: 4 x CPUs, 64 with batching",
+    "grpc_max_threads": "threads for gRPC calls; 0: 4 x CPUs",
     "grpc_channel_arguments": "name=value,... for the gRPC server",
     "rest_api_num_threads": "threads for REST calls; 0: 4 x CPUs",
     "rest_api_timeout_in_ms": "longest a REST call may wait for its turn in a batch",

@@ -25,13 +25,10 @@ _WHOLE_SERVER = (
     "tensorflow.serving.PredictionService",
 )
 
-# A caller waits in a thread of its own, so with batching the threads bound the size of a batch.
-_THREADS_WHEN_BATCHING = 64
-
 
 def build_server(config: ServerConfig, handlers: list[grpc.GenericRpcHandler]) -> grpc.Server:
     """A server with nothing bound yet."""
-    threads = config.grpc_max_threads or (_THREADS_WHEN_BATCHING if config.enable_batching else 4 * CPUS)
+    threads = config.grpc_max_threads or 4 * CPUS
     return grpc.server(
         ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
         handlers=handlers,
