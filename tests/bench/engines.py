@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure every engine in children, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.7, help="for each batch size (default: 0.7)")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/engines.md")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs/benchmarks/engines.md")
     parser.add_argument("--child", nargs=2, metavar=("ENGINE", "THREADS"), help="measure one engine and print JSON")
     options = parser.parse_args(argv)
     if options.child:

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="denoiser", help="name of a model under models/")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each cell of the table (default: 1.5)")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/model_server.md")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs/benchmarks/model_server.md")
     options = parser.parse_args(argv)
     folder = max((ROOT / "models" / options.model).glob("[0-9]*"), key=lambda path: int(path.name))
 
