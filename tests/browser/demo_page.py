@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.strokes import draw
 
+FIRST_DIGIT = "4"  # what the page shows when it opens
 NO_DIGIT = "–"
 
 

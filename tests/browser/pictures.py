@@ -59,6 +59,7 @@ def opened(browser: Browser, url: str, **context: object) -> DemoPage:
     demo.wait_for_answer()
     demo.again.click()  # the first answer after a start is slower than any other
     demo.wait_for_answer()
+    demo.page.mouse.move(0, 0)
     return demo
 
 

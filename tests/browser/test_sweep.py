@@ -6,6 +6,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 from services.core.noise import NOISES
+from tests.browser.demo_page import FIRST_DIGIT
 
 SAMPLES = 300
 
@@ -33,7 +34,7 @@ def test_the_sentence_says_where_reading_holds(demo):
     rows = run_sweep(demo)
 
     sentence = demo.sweep_text.inner_text()
-    assert sentence.startswith("Gaussian noise, 32 samples a level. Read as 5 at least nine times in ten:")
+    assert sentence.startswith(f"Gaussian noise, 32 samples a level. Read as {FIRST_DIGIT} at least nine times in ten:")
     holds = [next((i for i, row in enumerate(rows) if row[arm] < 90), None) for arm in (1, 2)]
     said = [f"up to level {rows[i - 1][0]:.2f}" if i else "at every level" for i in holds]
     assert f"{said[0]} with the denoiser, {said[1]} without." in sentence

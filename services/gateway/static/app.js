@@ -13,7 +13,7 @@ import { SAMPLES } from "./samples.js";
 import { watchStatus } from "./status.js";
 import { measure, showSweep } from "./sweep.js";
 
-const FIRST_SAMPLE = 5;
+const FIRST_SAMPLE = 4;
 const RAW = "application/octet-stream";
 const READ_RAW = { preprocess: "none", include: "probabilities,denoised,input" };
 const COPIED_MS = 1600;
@@ -22,7 +22,7 @@ const element = (id) => document.getElementById(id);
 
 // What the visitor chose, and what follows from it. `clean` and `noisy` are 784 bytes, or null while there is no digit;
 // `version` counts every change of the drawing, `digit` only those that begin another one.
-const state = { kind: "gaussian", level: 0.5, seed: 1, version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
+const state = { kind: "gaussian", level: 0.7, seed: 1, version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
 
 const results = createResults();
 const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
