@@ -132,7 +132,7 @@ protos: $(DEV)/.done ## regenerate services/pb from protos/
 
 .PHONY: denoise-auto
 denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always and never, at every noise?
-	$(DEV)/bin/python -m services.evaluator.denoise_auto $(DENOISE_AUTO)
+	$(DEV)/bin/python -m services.evaluator.denoise_auto --report docs/results/denoise-auto.md $(DENOISE_AUTO)
 
 .PHONY: docs-page
 docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml

@@ -3,7 +3,8 @@
 The estimate of the noise is Immerkaer's (1996): a kernel that a smooth surface and a straight edge both answer with 0,
 second difference across times second difference down, leaves noise alone; its mean size is the noise's standard
 deviation up to a constant. It says nothing of a blurred, striped or partly hidden picture. Those give themselves away
-by what every picture made the MNIST way has: 20 pixels of ink on its longer side, and its centre of mass in the middle.
+by what every picture made the MNIST way has: 20 pixels of ink on its longer side, its centre of mass in the middle,
+and few places where full ink ends at nothing, without a half-covered pixel in between.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 QUIET = 0.055  # estimated noise; 99 % of clean digits stay below 0.054
 OFF_CENTRE_PX = 0.52  # MNIST moves digits by whole pixels: half a pixel remains, and a rounding error
 BOX_PX = (19, 20)  # longer side of the ink
+ABRUPT_ENDS = 4  # neighbours of full ink and none; half of all clean digits have more, most cut ones do
+FULL, NONE = 0.95, 0.01
 INK = 0.1  # what a row or column must add up to, to hold ink
 
 _SIDE = 28
@@ -39,7 +42,15 @@ def worth_denoising(images: np.ndarray, levels: np.ndarray) -> np.ndarray:
     longer = np.maximum(down[1], across[1])
     off_centre = np.maximum(down[0], across[0])
     unharmed = (levels <= QUIET) & (off_centre <= OFF_CENTRE_PX) & (longer >= BOX_PX[0]) & (longer <= BOX_PX[1])
-    return ~unharmed
+    return ~(unharmed & (_abrupt_ends(pictures) <= ABRUPT_ENDS))
+
+
+def _abrupt_ends(pictures: np.ndarray) -> np.ndarray:
+    """How many neighbours, one above or beside the other, are full ink and none."""
+    full, none = pictures >= FULL, pictures <= NONE
+    down = (full[:, :-1] & none[:, 1:]) | (none[:, :-1] & full[:, 1:])
+    across = (full[:, :, :-1] & none[:, :, 1:]) | (none[:, :, :-1] & full[:, :, 1:])
+    return np.count_nonzero(down, axis=(1, 2)) + np.count_nonzero(across, axis=(1, 2))
 
 
 def _extent(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,11 @@ class Row:
     auto: float
     denoised: float  # share of the pictures that auto sent through the denoiser
 
+    def __str__(self) -> str:
+        """A line of a Markdown table."""
+        shares = f"{self.always:.2f} | {self.never:.2f} | {self.auto:.2f} | {self.denoised:.1f} %"
+        return f"| {self.noise} | {self.level:g} | {shares} | {self.lost:.2f} |"
+
     @property
     def lost(self) -> float:
         """Points that auto is behind the better of the two."""
@@ -63,24 +68,29 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataset", type=Path, help="mnist.npz (else CLEARDIGITS_MNIST, else where Keras keeps it)")
     parser.add_argument("--images", type=int, default=10_000, help="how many (10000)")
     parser.add_argument("--training", action="store_true", help="training images in the place of test images")
+    parser.add_argument("--report", type=Path, help="write the table into this file too")
     arguments = parser.parse_args(argv)
 
     part = "train" if arguments.training else "test"
     with np.load(arguments.dataset or mnist.find()) as arrays:
         pictures, labels = arrays[f"x_{part}"][-arguments.images :], arrays[f"y_{part}"][-arguments.images :]
     chain = InProcessChain(arguments.models, denoiser=arguments.version, classifier=arguments.version)
-    print(f"{len(pictures)} {part} images, percent read right, seed {SEED}\n")
-    print("| noise | level | always | never | auto | auto denoised | auto behind the better by |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    lines = [
+        f"{len(pictures)} {part} images, percent read right, seed {SEED}. Made by `make denoise-auto`.",
+        "",
+        "| noise | level | always | never | auto | auto denoised | auto behind the better by |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    print("\n".join(lines))
     worst = 0.0
     for row in compare(chain, (pictures / np.float32(255))[..., None], labels):
         worst = max(worst, row.lost)
-        print(
-            f"| {row.noise} | {row.level:g} | {row.always:.2f} | {row.never:.2f} | {row.auto:.2f} "
-            f"| {row.denoised:.1f} % | {row.lost:.2f} |",
-            flush=True,
-        )
-    print(f"\nat worst {worst:.2f} points behind; {ALLOWED_POINTS} are allowed")
+        lines.append(str(row))
+        print(row, flush=True)
+    lines += ["", f"At worst {worst:.2f} points behind; {ALLOWED_POINTS} are allowed."]
+    print("\n".join(lines[-2:]))
+    if arguments.report:
+        arguments.report.write_text("\n".join(["# denoise=auto", "", *lines]) + "\n")
     return int(worst > ALLOWED_POINTS + 1e-9)
 
 
