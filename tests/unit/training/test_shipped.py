@@ -1,0 +1,57 @@
+"""What ships is what its cards say: whole version folders, and, where MNIST is at hand, the accuracies."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from services.core.noise import NOISES
+from training.data import load_mnist, split
+from training.export import WARMUP_BATCHES, onnx_predictor, read_warmup
+from training.measure import measure_headline
+
+MODELS = Path(__file__).parents[3] / "models"
+NAMES = ("denoiser", "classifier")
+MNIST = os.environ.get("CLEARDIGITS_MNIST")
+
+
+def folder(name):
+    return MODELS / name / "1"
+
+
+def card(name):
+    return json.loads((folder(name) / "model_card.json").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_version_is_whole_and_described_by_its_own_card(name):
+    for part in ("saved_model.pb", "variables/variables.index", "model.onnx", "model.tflite"):
+        assert (folder(name) / part).stat().st_size > 0
+    assert len(read_warmup(folder(name))) == len(WARMUP_BATCHES)
+    assert (card(name)["name"], card(name)["version"]) == (name, 1)
+    assert set(card(name)["results"]["chain"]) == set(NOISES)
+
+
+def test_both_cards_tell_of_the_same_run():
+    denoiser, classifier = map(card, NAMES)
+
+    assert denoiser["training"] == classifier["training"]
+    assert denoiser["results"] == classifier["results"]
+    assert denoiser["chain"] == {"denoiser": 1, "classifier": 1}
+
+
+def test_all_that_ships_is_a_few_megabytes():
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 8_000_000
+
+
+@pytest.mark.skipif(not MNIST, reason="CLEARDIGITS_MNIST does not name a file")
+def test_the_shipped_chain_reads_mnist_as_well_as_its_card_says():
+    test = split(load_mnist(Path(MNIST)), validation=1, seed=0).test
+    denoise, classify = (onnx_predictor(folder(name) / "model.onnx") for name in NAMES)
+    results = card("classifier")["results"]
+    written = {"clean": results["clean"]} | {
+        f"gaussian {level}": accuracy for level, accuracy in results["chain"]["gaussian"].items()
+    }
+
+    assert measure_headline(denoise, classify, test) == pytest.approx(written, abs=0.0003)
