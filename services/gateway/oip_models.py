@@ -18,6 +18,7 @@ from services.gateway.reader import BlockingModel, ReaderLike
 CHAIN = "digits"
 CHAIN_VERSION = "1"  # of this interface; the versions of the two models are in a reply's parameters
 AVAILABLE = "AVAILABLE"
+SLICE_IMAGES = 256  # of one call of a single model, so that others find room between them
 
 IMAGES = {"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
 PROBABILITIES = {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}
@@ -107,8 +108,10 @@ class SingleModel:
     def infer(
         self, images: np.ndarray, parameters: Mapping[str, object], *, deadline: Deadline, metadata: Metadata
     ) -> Inferred:
-        prediction = self._model.predict(images, deadline=deadline, metadata=metadata)
-        return Inferred({self.outputs[0]["name"]: prediction.array}, str(prediction.version), {})
+        slices = [images[start : start + SLICE_IMAGES] for start in range(0, len(images), SLICE_IMAGES)]
+        parts = [self._model.predict(part, deadline=deadline, metadata=metadata) for part in slices]
+        array = parts[0].array if len(parts) == 1 else np.concatenate([part.array for part in parts])
+        return Inferred({self.outputs[0]["name"]: array}, str(parts[-1].version), {})
 
 
 def _available(model: BlockingModel) -> list[str]:

@@ -149,6 +149,16 @@ def test_what_cannot_be_read_is_400_with_error(client, more, message, images):
     assert_problem(infer(client, images, **more), 400, message)
 
 
+def test_many_images_reach_a_single_model_in_slices(images):
+    denoiser = fake_denoiser()
+    many = np.tile(images, (200, 1, 1, 1))
+
+    reply = infer(client_of(denoiser=denoiser), many, "denoiser").json
+
+    assert denoiser.sizes == [256, 256, 88]
+    np.testing.assert_allclose(reply["outputs"][0]["data"], many.ravel())
+
+
 def test_the_chain_wants_images_from_0_to_1(client, images):
     assert_problem(infer(client, 2 * images), 400, "from 0 to 1, not from 0.3 to 1.9")
     assert infer(client, 2 * images, "denoiser").status_code == 200
