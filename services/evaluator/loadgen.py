@@ -36,7 +36,12 @@ STREAM_SAMPLES = 8  # LoadGen's MultiStream: so many in one query
 OFFLINE_IMAGES = 128  # in one request
 NS_PER_MS = 1_000_000
 LONGEST = 6  # times the least duration: a rate too low for enough queries by then is INVALID, not endless
-FEWEST_QUERIES = {"SingleStream": 662, "MultiStream": 662, "Server": 700, "Offline": 1}  # p99 needs 662; 459 for Server
+FEWEST_QUERIES = {
+    "SingleStream": 662,
+    "MultiStream": 662,
+    "Server": 1000,
+    "Offline": 1,
+}  # MLPerf: p99 needs 662, Server 459
 THREADS = {"SingleStream": 1, "MultiStream": 1, "Server": 64, "Offline": 3}
 IMAGES = {"SingleStream": 1, "MultiStream": STREAM_SAMPLES, "Server": 1, "Offline": OFFLINE_IMAGES}
 
@@ -69,7 +74,7 @@ class Driver:
     report: Path
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
-    def run(self, scenario: str, *, rate: float = 0.0, accuracy: bool = False) -> Run:
+    def run(self, scenario: str, *, rate: float = 0.0, accuracy: bool = False, longer: int = 1) -> Run:
         """Run one scenario; `rate` is queries a second for Server, the expected samples a second for Offline."""
         name = "Accuracy" if accuracy else scenario
         folder = self.report / (f"{name}-{rate:.1f}" if scenario == "Server" else name)
@@ -83,7 +88,7 @@ class Driver:
         library = mlperf_loadgen.ConstructQSL(count, count, _keep, _keep)
         try:
             mlperf_loadgen.StartTestWithLogSettings(
-                system, library, self._settings(scenario, rate, accuracy), _log_settings(folder), ""
+                system, library, self._settings(scenario, rate, accuracy, longer), _log_settings(folder), ""
             )
         finally:
             mlperf_loadgen.DestroyQSL(library)
@@ -101,10 +106,13 @@ class Driver:
 
         def is_valid(rate: float) -> bool:
             tried.append(self.run("Server", rate=rate))
+            within = tried[-1].verdict.figures.get("p99_ms", float("inf")) <= self.bound_ms
+            if within and not tried[-1].valid:  # fast enough, but of too few queries for LoadGen to be sure of it
+                tried.append(self.run("Server", rate=rate, longer=2))
             return tried[-1].valid
 
         best = highest(is_valid, start)
-        return sorted(tried, key=lambda run: (run.rate == best, run.rate)) if best else tried
+        return sorted(tried, key=lambda run: run.rate == best) if best else tried  # stable: the last of them is valid
 
     def offline(self, expected: float) -> Run:
         """LoadGen sizes its one query by the expected rate: where that was too low, ask again with the measured one."""
@@ -115,13 +123,13 @@ class Driver:
             run = self.run("Offline", rate=1.3 * run.verdict.figures["samples_per_s"])
         return run
 
-    def _settings(self, scenario: str, rate: float, accuracy: bool) -> mlperf_loadgen.TestSettings:
+    def _settings(self, scenario: str, rate: float, accuracy: bool, longer: int) -> mlperf_loadgen.TestSettings:
         settings = mlperf_loadgen.TestSettings()
         settings.scenario = getattr(TestScenario, scenario)
         settings.mode = TestMode.AccuracyOnly if accuracy else TestMode.PerformanceOnly
-        settings.min_duration_ms = round(1000 * self.seconds)
-        settings.max_duration_ms = round(1000 * LONGEST * self.seconds)
-        settings.min_query_count = FEWEST_QUERIES[scenario]
+        settings.min_duration_ms = round(1000 * longer * self.seconds)
+        settings.max_duration_ms = round(1000 * LONGEST * longer * self.seconds)
+        settings.min_query_count = longer * FEWEST_QUERIES[scenario]
         settings.multi_stream_samples_per_query = STREAM_SAMPLES
         settings.server_target_latency_ns = round(self.bound_ms * NS_PER_MS)
         settings.server_target_qps = rate or 1.0
