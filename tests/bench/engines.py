@@ -116,8 +116,8 @@ def _markdown(results: list[dict]) -> str:
         "# Engines",
         "",
         "The shipped pair on three engines: microseconds for a call of so many images (median), both models together.",
-        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}; each row is a process of its own, its imports and files",
-        "already in the page cache.",
+        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f} at the end; "
+        "each row is a process of its own, with a warm page cache.",
         "",
         "| engine | threads | " + " | ".join(f"{rows} image{'s' * (rows > 1)}" for rows in BATCHES)
         + " | images/s at 64 | import + load | resident | package on disk |",
@@ -133,9 +133,9 @@ def _markdown(results: list[dict]) -> str:
         )
     lines += [
         "",
-        "The model server ships with ONNX Runtime and gives each call one thread, so that calls run side by side on the",
-        "cores. The other two engines are chosen by `--prefer_tflite_model` and by a folder without `model.onnx`; the",
-        "threads of a call by `--tensorflow_intra_op_parallelism`.",
+        "The model server ships with ONNX Runtime and gives each call one thread, so that calls run side by side on",
+        "the cores. The other two engines are chosen by `--prefer_tflite_model` and by a folder without `model.onnx`;",
+        "the threads of a call by `--tensorflow_intra_op_parallelism`.",
     ]
     return "\n".join(lines) + "\n"
 

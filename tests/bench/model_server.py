@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = max((ROOT / "models" / options.model).glob("[0-9]*"), key=lambda path: int(path.name))
 
     lines = [f"Model `{options.model}` version {folder.name}, {_machine()}, {options.seconds} s a cell.", ""]
+    lines[0] += f" Load average before: {os.getloadavg()[0]:.1f}."
     in_process = {rows: _in_process(folder, rows, options.seconds) for rows in BATCHES}
     tables = {}
     resident = {}

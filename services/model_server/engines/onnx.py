@@ -94,7 +94,7 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """One thread a call: calls share the cores, small batches gain nothing from a pool (docs/benchmarks/engines.md)."""
+    """One thread a call: calls run side by side on the cores (docs/benchmarks/engines.md)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
