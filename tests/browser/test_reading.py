@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from services.core.noise import NOISES
 from tests.browser.demo_page import FIRST_DIGIT
+from tests.browser.strokes import draw
 
 DIGITS_RIGHT = 9  # of ten
 
@@ -53,6 +54,18 @@ def test_the_first_view_already_tells_the_story(demo):
     assert demo.digits()[0] == FIRST_DIGIT
     assert float(demo.level_text.inner_text()) == 0.7
     assert demo.pixels("noisy").std() > demo.pixels("denoised").std()
+
+
+def test_drawing_over_a_sample_starts_afresh(demo):
+    demo.set_level(0)
+
+    draw(demo.page, 1)
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "1"
+    draw(demo.page, 1, size=0.3)  # the next strokes belong to the same drawing
+    demo.undo.click()
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "1"
 
 
 def test_without_noise_what_is_sent_is_the_clean_picture(demo):

@@ -88,6 +88,8 @@ def test_a_gateway_told_to_go_on_without_the_denoiser_says_so(open_page):
         demo.wait_for_answer()
         assert not demo.pixels("denoised").any()
         assert demo.digits()[0] == demo.digits()[1]
+        demo.sweep.click()
+        expect(demo.chart).to_have_attribute("data-state", "shown", timeout=60_000)
 
 
 def test_a_gateway_with_keys_asks_for_one(open_page, tmp_path):

@@ -25,7 +25,7 @@ const element = (id) => document.getElementById(id);
 const state = { kind: "gaussian", level: 0.7, seed: 1, version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
 
 const results = createResults();
-const pad = createPad(element("canvas"), () => sourceChanged({ sameDigit: true }));
+const pad = createPad(element("canvas"), sourceChanged);
 const schedule = latestOnly(round);
 const status = watchStatus({ retry, say: notice });
 

@@ -6,10 +6,11 @@ const SENT_SIDE_PX = 280;
 const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there
 const READ_BY_THE_GATEWAY = new Set(["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff"]);
 
-/** `onChange()` is called after every change a visitor makes by drawing. */
+/** `onChange({ sameDigit })` is called after every change a visitor makes by drawing. */
 export function createPad(canvas, onChange) {
   let strokes = [];
   let picture = null; // { blob, bitmap } while a file is shown; bitmap is null for kinds the browser cannot draw
+  let given = false; // what is shown was not drawn here: the first stroke begins another digit
   let drawing = null;
 
   const show = () => {
@@ -30,18 +31,18 @@ export function createPad(canvas, onChange) {
   canvas.addEventListener("pointerdown", (event) => {
     if (!event.isPrimary || event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
-    if (picture) [picture, strokes] = [null, []];
+    const sameDigit = !given;
     drawing = [at(event)];
-    strokes = [...strokes, drawing];
+    [strokes, picture, given] = [given ? [drawing] : [...strokes, drawing], null, false];
     show();
-    onChange();
+    onChange({ sameDigit });
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!drawing || !event.isPrimary) return;
     const events = event.getCoalescedEvents?.() ?? [];
     drawing.push(...(events.length ? events : [event]).map(at));
     show();
-    onChange();
+    onChange({ sameDigit: true });
   });
   canvas.addEventListener("pointerup", finish);
   canvas.addEventListener("pointercancel", finish);
@@ -54,12 +55,12 @@ export function createPad(canvas, onChange) {
       show();
     },
     setStrokes: (newStrokes) => {
-      [picture, strokes, drawing] = [null, newStrokes, null];
+      [picture, strokes, drawing, given] = [null, newStrokes, null, true];
       show();
     },
     setFile: async (blob) => {
       const bitmap = await createImageBitmap(blob).catch(() => null); // TIFF, say: the gateway may still read it
-      [picture, strokes, drawing] = [{ blob, bitmap }, [], null];
+      [picture, strokes, drawing, given] = [{ blob, bitmap }, [], null, true];
       show();
     },
     /** What to send: the file untouched where the gateway can read it, otherwise what is shown, as a PNG. */

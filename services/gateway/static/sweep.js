@@ -34,7 +34,7 @@ export async function measure({ clean, kind, digit }) {
   const strip = await Promise.all(
     results.map(async ({ denoised }, index) => ({
       noisy: examples[index],
-      denoised: await bytesOf(denoised),
+      denoised: denoised ? await bytesOf(denoised) : new Uint8Array(PIXELS), // black while the denoiser is down
     })),
   );
   return { digit, kind, withDenoiser, without, strip };
