@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack import chain
-from deploy.stack.engine import Engine, has_image, last_line, pull, run
-from deploy.stack.errors import ImageError, StackError
+from deploy.stack.engine import Engine, has_image, pull, run
+from deploy.stack.errors import ImageError, StackError, last_line
 from deploy.stack.ports import require_free
 from deploy.stack.settings import ROOT, Settings
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from deploy.stack.errors import StackError
+from deploy.stack.errors import StackError, last_line
 
 ANSWER_TIMEOUT_S = 10
 
@@ -51,12 +51,6 @@ class Engine:
 def run(command: Sequence[str | Path], timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run and keep what it says."""
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout_s)
-
-
-def last_line(text: str) -> str:
-    """What a failing command said last, which is usually why."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def has_image(name: str) -> bool:

@@ -7,3 +7,9 @@ class StackError(Exception):
 
 class ImageError(StackError):
     """An image is neither here nor within reach."""
+
+
+def last_line(text: str) -> str:
+    """What a failing command said last, which is usually why."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.stack import chain, supervisor
-from deploy.stack.errors import StackError
+from deploy.stack.errors import StackError, last_line
 from deploy.stack.ports import require_free
 from deploy.stack.settings import ROOT, SERVE_VENV, Settings
 
@@ -130,7 +130,7 @@ class LocalStack:
             env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
         if started.returncode != 0:
-            raise StackError(f"supervisord did not start: {_last_line(started.stderr + started.stdout)}")
+            raise StackError(f"supervisord did not start: {last_line(started.stderr + started.stdout)}")
 
     def _start_stopped(self) -> None:
         with supervisor.connect(self._socket) as interface:
@@ -155,7 +155,7 @@ class LocalStack:
                 ended = process.state in ("BACKOFF", "EXITED", "FATAL")
                 if process.name in waiting and (ended or waited_s > START_TIMEOUT_S):
                     log = self._logs / f"{process.name}.log"
-                    said = _last_line(log.read_text(errors="replace")) if log.exists() else ""
+                    said = last_line(log.read_text(errors="replace")) if log.exists() else ""
                     raise StackError(f"{process.name} does not start: {said or process.state} (all of it: {log})")
             time.sleep(0.02)
 
@@ -210,8 +210,3 @@ def _describe(process: supervisor.Process | None) -> str:
     if not process.pid:
         return process.state.lower()
     return f"{process.state.lower()}, process {process.pid}, for {process.uptime_s} s"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""

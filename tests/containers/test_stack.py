@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from tests.support.containers import PROJECT, USER, docker
 from tests.support.load import Load
 from tests.support.make_up import type_curl
@@ -22,15 +23,6 @@ from tests.support.stack import ROOT
 SERVICES = ("denoiser", "classifier", "gateway")
 MNIST = Path(os.environ.get("CLEARDIGITS_MNIST") or Path.home() / ".keras/datasets/mnist.npz")
 DEADLINE_S = 2.0  # the gateway's default budget of a request
-
-
-def wait_until(holds, within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def post(url: str) -> requests.Response:
@@ -44,7 +36,7 @@ def healthy(containers) -> bool:
 
 
 def test_every_container_becomes_healthy(containers):
-    assert wait_until(lambda: healthy(containers), within_s=30)
+    assert wait_until(lambda: healthy(containers), timeout_s=30)
 
 
 def test_up_prints_a_curl_line_that_works(containers):
@@ -144,7 +136,7 @@ def test_killed_classifier_costs_errors_only_until_it_is_back(containers):
         load.run_for(2)
         killed = time.monotonic()
         os.kill(before["State"]["Pid"], signal.SIGKILL)
-        back = wait_until(lambda: post(containers.url).ok, within_s=30)
+        back = wait_until(lambda: post(containers.url).ok, timeout_s=30)
         recovered = time.monotonic()
         load.run_for(3)
     [after] = containers.inspect("classifier")
@@ -159,7 +151,7 @@ def test_killed_classifier_costs_errors_only_until_it_is_back(containers):
 
 
 def test_denoiser_cut_off_is_an_error_within_the_deadline_and_comes_back(containers):
-    assert wait_until(lambda: post(containers.url).ok, within_s=30)
+    assert wait_until(lambda: post(containers.url).ok, timeout_s=30)
     [denoiser] = containers.ids("denoiser")
     network = f"{PROJECT}_models"
     docker("network", "disconnect", network, denoiser)
@@ -171,7 +163,7 @@ def test_denoiser_cut_off_is_an_error_within_the_deadline_and_comes_back(contain
     assert {answer.status_code for answer in cut_off} <= {503, 504}
     assert {answer.headers["Content-Type"] for answer in cut_off} == {"application/problem+json"}
     assert max(answer.elapsed.total_seconds() for answer in cut_off) < DEADLINE_S + 0.5
-    assert wait_until(lambda: post(containers.url).ok, within_s=20)
+    assert wait_until(lambda: post(containers.url).ok, timeout_s=20)
 
 
 def test_new_version_is_served_without_a_failed_request(containers):
@@ -179,7 +171,7 @@ def test_new_version_is_served_without_a_failed_request(containers):
         load.run_for(1)
         for model in ("denoiser", "classifier"):
             containers.publish_copy(model, 2)
-        switched = wait_until(lambda: load.outcomes[-1].versions == (2, 2), within_s=30)
+        switched = wait_until(lambda: load.outcomes[-1].versions == (2, 2), timeout_s=30)
         load.run_for(1)
 
     assert switched
@@ -195,7 +187,7 @@ def test_train_job_publishes_versions_that_are_served_without_a_failed_request(c
         newest = tuple(
             max(int(v.name) for v in (containers.models / m).glob("[0-9]*")) for m in ("denoiser", "classifier")
         )
-        switched = wait_until(lambda: load.outcomes[-1].versions == newest, within_s=30)
+        switched = wait_until(lambda: load.outcomes[-1].versions == newest, timeout_s=30)
 
     assert switched
     assert load.failures() == []
@@ -216,7 +208,9 @@ def test_three_classifiers_share_the_work_and_one_may_go(containers):
     assert len(replicas) == 3
     before = {each: requests_served(each) for each in replicas}
     with Load(containers.url) as load:
-        shared = wait_until(lambda: all(requests_served(each) > before[each] + 20 for each in replicas), within_s=90)
+        shared = wait_until(
+            lambda: all(requests_served(each) > before[each] + 20 for each in replicas), timeout_s=90, every_s=0.5
+        )
         docker("stop", replicas[0])
         load.run_for(3)
 
