@@ -6,7 +6,8 @@ One run, one machine, one model: Predict calls of 1, 8, 64 and 512 images from 1
   noop      a gRPC server of the same making with the same messages, which answers with its input,
   serving   the model server,
   batching  the model server with --enable_batching, at most 128 rows computed at once.
-Clients share the machine with the servers, so the ratios say more than the figures. Start time and memory come last.
+Clients share the machine with the servers, so the ratios say more than the figures; the in-process figure is the better
+of one taken before and one after. Start time and memory come last.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
     lines = [f"Model `{options.model}` version {folder.name}, {_machine()}, {options.seconds} s a cell.", ""]
     lines[0] += f" Load average before: {os.getloadavg()[0]:.1f}."
-    in_process = {rows: _in_process(folder, rows, options.seconds) for rows in BATCHES}
+    first = {rows: _in_process(folder, rows, options.seconds) for rows in BATCHES}
     tables = {}
     resident = {}
     with _noop() as target:
@@ -68,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             idle = _memory_mb(child.pid)
             tables[name] = _table(target, options.model, options.seconds)
             resident[name] = (start_s, idle, _memory_mb(child.pid))
+    again = {rows: _in_process(folder, rows, options.seconds) for rows in BATCHES}
+    in_process = {rows: max(first[rows], again[rows], key=lambda figure: figure.calls_s) for rows in BATCHES}
     lines += _markdown(in_process, tables, resident)
     text = "\n".join(lines) + "\n"
     print(text)
