@@ -31,8 +31,6 @@ from services.evaluator.results import HEADLINE_LEVEL, HEADLINE_NOISE
 from services.pb import tfserving_pb2 as pb
 
 IMAGES = 1024
-BULK = 256
-REQUESTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +74,19 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
             "two served models": difference(both.probabilities(noisy, "always"), expected),
             "one fused model": difference(one.probabilities(noisy, "never"), expected),
         }
+        single, _, _, _, bulk = latency.cases(noisy, arguments.requests, chain)
+        hop, last_hop = _wire(28 * 28, 28 * 28), _wire(28 * 28, 10)
         ways = [
-            _served(
-                "two served models", both, "always", noisy, (_wire(28 * 28, 28 * 28), _wire(28 * 28, 10)), pair_bytes
-            ),
-            _served("one fused model, served", one, chain, "never", noisy, (_wire(28 * 28, 10),), fused_bytes),
+            _served("two served models", both, "always", (single, bulk), hop + last_hop, pair_bytes),
+            _served("one fused model, served", one, "never", (single, bulk), last_hop, fused_bytes),
             _in_process(
-                "both models, in-process", lambda batch: chain.classify(chain.denoise(batch)), noisy, pair_bytes
+                "both models, in-process",
+                lambda batch: chain.classify(chain.denoise(batch)),
+                noisy,
+                arguments.requests,
+                pair_bytes,
             ),
-            _in_process("fused model, in-process", fused, noisy, fused_bytes),
+            _in_process("fused model, in-process", fused, noisy, arguments.requests, fused_bytes),
         ]
         for way in ways:
             progress.say(f"{way.name}: p50 {way.p50_ms:.2f} ms, {way.images_per_s:,.0f} images/s")
@@ -103,7 +105,7 @@ def table(ways: Sequence[Way]) -> str:
     columns = (
         "p50, one image, ms",
         "p99, ms",
-        f"images/s, {BULK} a request",
+        f"images/s, {latency.BULK} a request",
         "bytes between services",
         "model files, KB",
     )
@@ -117,30 +119,19 @@ def table(ways: Sequence[Way]) -> str:
 
 
 def _served(
-    name: str,
-    client: GatewayClient,
-    chain: InProcessChain,
-    denoise: str,
-    noisy: Images,
-    wire: Sequence[int],
-    model_bytes: int,
+    name: str, client: GatewayClient, denoise: str, cases: Sequence[latency.Case], wire_bytes: int, model_bytes: int
 ) -> Way:
-    png, _, _, _, bulk = latency.cases(noisy, REQUESTS, chain)
-    single = latency.measure(replace(png, denoise=denoise), client, _ignore)
-    many = latency.measure(replace(bulk, denoise=denoise), client, _ignore)
-    if single.errors or many.errors:
-        raise ReportError(
-            f"{name}: {single.errors + many.errors} answers are missing or wrong; what failures cost is no cost"
-        )
-    images_per_s = many.requests_per_s * many.images
-    return Way(name, single.ms["p50"], single.ms["p99"], images_per_s, sum(wire), model_bytes)
+    one, many = (latency.measure(replace(case, denoise=denoise), client, _ignore) for case in cases)
+    if failures := one.errors + many.errors:
+        raise ReportError(f"{name}: {failures} answers are missing or wrong; what failures cost is no cost")
+    return Way(name, one.ms["p50"], one.ms["p99"], many.requests_per_s * many.images, wire_bytes, model_bytes)
 
 
-def _in_process(name: str, read: Callable[[Images], np.ndarray], noisy: Images, model_bytes: int) -> Way:
-    singles = _timed(lambda at: read(noisy[at % len(noisy)][None]), REQUESTS)
-    bulks = _timed(lambda at: read(noisy[at * BULK % len(noisy) :][:BULK]), REQUESTS // 20)
-    percentiles = latency.percentiles(singles)
-    return Way(name, percentiles["p50"], percentiles["p99"], BULK * len(bulks) / (bulks.sum() / 1e3), 0, model_bytes)
+def _in_process(name: str, read: Callable[[Images], np.ndarray], noisy: Images, requests: int, model_bytes: int) -> Way:
+    singles = latency.percentiles(_timed(lambda at: read(noisy[at % len(noisy)][None]), requests))
+    bulk = noisy[: latency.BULK]
+    bulk_ms = _timed(lambda at: read(bulk), max(requests // 20, 20))
+    return Way(name, singles["p50"], singles["p99"], 1e3 * len(bulk) / bulk_ms.mean(), 0, model_bytes)
 
 
 def _timed(call: Callable[[int], object], times: int) -> np.ndarray:
@@ -181,6 +172,9 @@ def _ignore(count: int) -> None:
 
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     parser.add_argument("--fused", type=Path, default=Path("build/fused"), help="folder of the fused model's versions")
+    parser.add_argument(
+        "--requests", type=int, default=1000, help="single images each way reads; bulk requests: a twentieth"
+    )
     parser.add_argument("--report", type=Path, default=Path("reports/cost"), help="folder for cost.json and cost.md")
 
 

@@ -16,6 +16,8 @@ from services.evaluator.errors import GatewayError
 
 START_S = 60.0
 STOP_S = 20.0
+STDERR = 2
+ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
@@ -67,7 +69,7 @@ def _wait_ready(client: GatewayClient, process: subprocess.Popen[bytes]) -> None
 def _child(module: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """One process; what it logs goes to stderr, and it ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], env={**os.environ, **variables}, stdout=sys.stderr.fileno()
+        [sys.executable, "-m", module, *arguments], env={**os.environ, **variables}, stdout=STDERR, cwd=ROOT
     )
     with ExitStack() as ends:
         ends.callback(process.wait, STOP_S)
