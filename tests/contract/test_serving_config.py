@@ -51,7 +51,7 @@ def test_monitoring_config_shows_metrics_where_prometheus_looks():
     scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
 
     assert prometheus.enable
-    assert {job["metrics_path"] for job in scraped if job["job_name"] != "gateway"} == {prometheus.path}
+    assert {job["metrics_path"] for job in scraped if job["job_name"] != "cleardigits-gateway"} == {prometheus.path}
 
 
 def test_batching_config_names_fields_that_exist_and_fit_each_other():

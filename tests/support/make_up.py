@@ -28,7 +28,11 @@ class MakeUp:
         names = ("GATEWAY", "DENOISER", "DENOISER_REST", "CLASSIFIER", "CLASSIFIER_REST")
         ports = {f"CLEARDIGITS_{name}_PORT": str(free_port()) for name in names}
         own = {"CLEARDIGITS_VAR": str(var), "CLEARDIGITS_VENV": sys.prefix, MARK: str(var), "PYTHON": sys.executable}
-        return cls({**os.environ, **ports, **own, **settings}, var)
+        # a person's make is not a child of `make test`: without this it would report its errors as one
+        inherited = {
+            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+        }
+        return cls({**inherited, **ports, **own, **settings}, var)
 
     @property
     def url(self) -> str:
