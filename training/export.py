@@ -35,6 +35,7 @@ WARMUP_BATCHES = (1, 8, 64)
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 CHECKED_IMAGES = 256
 CHECKED_BATCHES = (1, 7, 512)
+PREDICTED_AT_ONCE = 1_000  # images; ten thousand at once would cost gigabytes of activations
 TOLERANCE = 1e-5
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -123,7 +124,12 @@ def onnx_predictor(graph: Path | bytes, *, threads: int = 0) -> Predict:
     options.intra_op_num_threads = threads
     source = graph if isinstance(graph, bytes) else str(graph)
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {INPUT: images})[0]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        starts = range(0, max(1, len(images)), PREDICTED_AT_ONCE)  # an empty batch is still asked, for its shape
+        return np.concatenate([session.run(None, {INPUT: images[at : at + PREDICTED_AT_ONCE]})[0] for at in starts])
+
+    return predict
 
 
 def _serving_function(exportable: Exportable) -> Any:
