@@ -108,7 +108,7 @@ def update_documents(results: Results) -> list[Path]:
     COMMITTED.write_text(text, encoding="utf-8")
     results = Results.from_json(text)  # rounded as in the file, so that documents and file cannot differ
     drawing = COMMITTED.with_name("accuracy.svg")
-    drawing.write_text(plots.standalone(plots.accuracy(results)), encoding="utf-8")
+    drawing.write_text(plots.standalone(plots.accuracy(results, legend=True)), encoding="utf-8")
     tables = blocks(results)
     for document in DOCUMENTS:
         document.write_text(fill(document.read_text(encoding="utf-8"), tables), encoding="utf-8")
