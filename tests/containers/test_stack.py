@@ -181,7 +181,7 @@ def test_new_version_is_served_without_a_failed_request(containers):
 
 @pytest.mark.skipif(not MNIST.is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
 def test_train_job_publishes_versions_that_are_served_without_a_failed_request(containers):
-    with Load(containers.url, clients=2) as load:
+    with Load(containers.url, clients=2, pause_s=0.1) as load:
         trained = containers.job("train", "--epochs 1 --validation 55000 --force")
         assert trained.returncode == 0, trained.stdout[-3000:] + trained.stderr[-3000:]
         newest = tuple(

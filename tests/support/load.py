@@ -29,6 +29,7 @@ class Load:
 
     url: str
     clients: int = 8
+    pause_s: float = 0.0  # of each client after an answer; a little leaves the processors to others
     outcomes: list[Outcome] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -74,5 +75,5 @@ class Load:
                 except requests.RequestException as exc:
                     what = type(exc).__name__
                 self.outcomes.append(Outcome(sent, time.monotonic() - sent, what, versions))
-                if what != "7":
-                    time.sleep(0.05)  # a refused client waits a moment, as Retry-After asks of it
+                # A refused client waits a moment, as Retry-After asks of it.
+                time.sleep(self.pause_s if what == "7" else max(self.pause_s, 0.05))
