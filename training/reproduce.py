@@ -59,13 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_document(runs: Path, docs: Path) -> Path:
-    """Render the results of all runs, with their plots copied beside the page."""
-    results = {name: json.loads((runs / name / "results.json").read_text()) for name in RECIPES}
+    """Render the results of all runs that are there, with their plots copied beside the page."""
+    found = [name for name in RECIPES if (runs / name / "results.json").exists()]
+    results = {name: json.loads((runs / name / "results.json").read_text()) for name in found}
     costs = json.loads((runs / "cost.json").read_text())
     pictures = docs / "img" / "reproduction"
     pictures.mkdir(parents=True, exist_ok=True)
-    for name, kept in KEPT_PLOTS.items():
-        for plot in kept:
+    for name in found:
+        for plot in KEPT_PLOTS[name]:
             shutil.copyfile(runs / name / f"{plot}.webp", pictures / f"{name}-{plot}.webp")
     points = pareto_points(results, costs)
     front = cost.pareto_front(points)
@@ -87,7 +88,7 @@ def write_document(runs: Path, docs: Path) -> Path:
                 _cost_table(results, costs, front),
                 _picture("pareto", "Accuracy at Gaussian 0.5 over the cost of one image"),
                 *_held_out(runs.parent / "held-out" / "table.md"),
-                *(_section(name, results[name]) for name in RECIPES),
+                *(_section(name, results[name]) for name in found),
             ]
         )
         + "\n"
