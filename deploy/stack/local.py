@@ -68,8 +68,14 @@ class LocalStack:
 
     def status(self) -> list[tuple[str, str]]:
         """Each service with a few words on how it does."""
-        found = {process.name: process for process in supervisor.processes(self._socket)}
-        return [(name, _describe(found.get(name))) for name in SERVICES]
+
+        def found() -> dict[str, supervisor.Process]:
+            return {process.name: process for process in supervisor.processes(self._socket)}
+
+        # supervisord calls a process running when it has lived for a second: by then it may have answered for long
+        chain.wait_until(lambda: all(each.state != "STARTING" for each in found().values()), timeout_s=2)
+        processes = found()
+        return [(name, _describe(processes.get(name))) for name in SERVICES]
 
     def logs(self, services: list[str], *, follow: bool) -> int:
         """Show the last lines of the services' logs; `follow` goes on until interrupted."""

@@ -39,6 +39,8 @@ def serve(config: GatewayConfig) -> int:
     try:
         granian.serve(target_loader=partial(_load, config, draining, os.getpid()))
     finally:
+        for number in _STOP:  # all is done: one more signal while the interpreter ends must not change the exit status
+            signal.signal(number, signal.SIG_IGN)
         if counts is not None:
             shutil.rmtree(counts, ignore_errors=True)
     log.info("stopped")
