@@ -83,8 +83,8 @@ def write_document(runs: Path, docs: Path) -> Path:
                 _published_table(results),
                 "## Accuracy against cost",
                 "Accuracy of the whole chain on the 10,000 test images; cost of all its models in ONNX Runtime on one "
-                "thread. A recipe without a classifier has no accuracy. On the front: nothing here is both cheaper and "
-                "better at Gaussian 0.5.",
+                "thread, the median call of the least disturbed of several rounds. A recipe without a classifier has "
+                "no accuracy. On the front: nothing here is both cheaper and better at Gaussian 0.5.",
                 _cost_table(results, costs, front),
                 _picture("pareto", "Accuracy at Gaussian 0.5 over the cost of one image"),
                 *_held_out(runs.parent / "held-out" / "table.md"),
