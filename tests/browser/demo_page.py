@@ -60,9 +60,13 @@ class DemoPage:
             self.page.wait_for_timeout(20)
         raise AssertionError(f"not within {within_ms} ms")
 
+    def failed_requests(self) -> list[str]:
+        """What Chromium has said so far of requests that failed: a moment after the page knows."""
+        return [text for text in self.complaints if text.startswith("Failed to load resource")]
+
     def forgive(self) -> int:
         """Forget the requests that Chromium says failed, in a test that makes them fail; how many there were."""
-        failed = [text for text in self.complaints if text.startswith("Failed to load resource")]
+        failed = self.failed_requests()
         self.complaints = [text for text in self.complaints if text not in failed]
         return len(failed)
 

@@ -136,6 +136,7 @@ def test_a_refusal_is_a_sentence_and_is_tried_again_when_that_helps(demo, status
     if "again" in sentence:
         demo.wait_for_answer()
         expect(demo.notice).to_be_hidden()
+    demo.until(lambda: len(demo.failed_requests()) >= len(refused))
     assert demo.forgive() == len(refused)
 
 
