@@ -1,6 +1,7 @@
 """The stack of containers as `make up MODE=docker` starts it, and what the engine knows of it."""
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from tests.support.make_up import MakeUp
 from tests.support.stack import ROOT
 
-PROJECT = "cleardigits-test"
+PROJECT = f"cleardigits-test-{os.getpid()}"  # two runs on one engine do not meet
 USER = 10001
 BASE_IMAGES = ("python:3.11-slim-bookworm", "cleardigits-base:bookworm")
 
