@@ -30,7 +30,8 @@ def models(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(models):
-    with running_stack(models, {"QUEUE_IMAGES": "700", "PREDICT_TIMEOUT_S": "3"}) as stack:
+    # No cache for /readyz: "ready again" after a kill must not be an answer from before it.
+    with running_stack(models, {"QUEUE_IMAGES": "700", "PREDICT_TIMEOUT_S": "3", "READY_CACHE_MS": "0"}) as stack:
         yield stack
 
 
