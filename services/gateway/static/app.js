@@ -155,7 +155,6 @@ async function takeFile(file) {
 async function sweep() {
   const button = element("sweep");
   button.ariaBusy = "true";
-  button.textContent = "Sweeping…";
   showControls();
   const { clean, kind } = state;
   try {
@@ -167,7 +166,6 @@ async function sweep() {
     element("sweep-text").textContent = `The sweep stopped. ${error.message}`;
   } finally {
     button.ariaBusy = "false";
-    button.textContent = "Sweep all levels";
     showControls();
   }
 }
