@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from services.core.images import encode_png
+from services.core.preprocessing import to_unit
 from services.gateway.chain import Reading
 from services.gateway.options import Options
 
@@ -80,12 +81,20 @@ def _results(reading: Reading, images: np.ndarray, options: Options) -> list[dic
         for result, level in zip(results, reading.noise_levels.tolist(), strict=True):
             result["noise_level"] = round(level, 4)
     if options.include or options.top_k:
+        denoised = reading.denoised
         for index, result in enumerate(results):
-            _add_extras(result, index, reading, images, options)
+            _add_extras(result, index, reading, images, denoised, options)
     return results
 
 
-def _add_extras(result: dict[str, object], index: int, reading: Reading, images: np.ndarray, options: Options) -> None:
+def _add_extras(
+    result: dict[str, object],
+    index: int,
+    reading: Reading,
+    images: np.ndarray,
+    denoised: np.ndarray,
+    options: Options,
+) -> None:
     scores = reading.scores[index]
     if "probabilities" in options.include:
         result["probabilities"] = [round(score, 6) for score in scores.tolist()]
@@ -93,9 +102,9 @@ def _add_extras(result: dict[str, object], index: int, reading: Reading, images:
         best = np.argsort(-scores, kind="stable")[: options.top_k]
         result["top"] = [{"digit": int(digit), "probability": round(float(scores[digit]), 6)} for digit in best]
     if "input" in options.include:
-        result["input"] = _data_url(images[index])
+        result["input"] = _data_url(to_unit(images[index]))
     if "denoised" in options.include and reading.applied[index]:
-        result["denoised"] = _data_url(reading.denoised[index])
+        result["denoised"] = _data_url(denoised[index])
 
 
 def _data_url(image: np.ndarray) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 
 from services.core.errors import ModelError
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata, Model
+from services.gateway.models import Model
+from services.gateway.wires import Metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Reading:
     digits: np.ndarray  # (n,) int
     scores: np.ndarray  # (n, 10) float32, each row sums to 1
     confidences: np.ndarray  # (n,) float32: the score of each digit
-    denoised: np.ndarray  # (n, 28, 28, 1) float32: what the classifier saw
+    pictures: tuple[np.ndarray, ...]  # (n, 28, 28, 1) float32 in slices: what the classifier saw
     applied: np.ndarray  # (n,) bool: was the image denoised?
     noise_levels: np.ndarray | None = None  # (n,), when the choice was left to an estimate
     denoiser_version: int | None  # None: no image was denoised
@@ -25,13 +26,18 @@ class Reading:
     degraded: bool = False  # the denoiser was down: the noisy images were classified
     timings_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def denoised(self) -> np.ndarray:
+        """What the classifier saw, as one array: joined only when somebody asks, for it may be large."""
+        return self.pictures[0] if len(self.pictures) == 1 else np.concatenate(self.pictures)
+
     def rows(self, start: int, stop: int, queued_ms: float) -> "Reading":
         """The part that belongs to one caller of a batch."""
         return Reading(
             digits=self.digits[start:stop],
             scores=self.scores[start:stop],
             confidences=self.confidences[start:stop],
-            denoised=self.denoised[start:stop],
+            pictures=(self.denoised[start:stop],),
             applied=self.applied[start:stop],
             denoiser_version=self.denoiser_version if self.applied[start:stop].any() else None,
             classifier_version=self.classifier_version,
@@ -47,7 +53,7 @@ class Reading:
             digits=np.concatenate([part.digits for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             confidences=np.concatenate([part.confidences for part in parts]),
-            denoised=np.concatenate([part.denoised for part in parts]),
+            pictures=tuple(picture for part in parts for picture in part.pictures),
             applied=np.concatenate([part.applied for part in parts]),
             denoiser_version=max(versions, default=None),
             classifier_version=max(part.classifier_version for part in parts),
@@ -84,7 +90,7 @@ async def read_digits(
         digits=answer.array.argmax(axis=1),
         scores=answer.array,
         confidences=answer.array.max(axis=1),
-        denoised=cleaned,
+        pictures=(cleaned,),
         applied=applied,
         denoiser_version=denoiser_version,
         classifier_version=answer.version,

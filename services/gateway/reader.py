@@ -14,10 +14,12 @@ import numpy as np
 
 from services.core.errors import ClientGoneError, ServiceError
 from services.core.noise_level import estimate, worth_denoising
+from services.core.preprocessing import to_unit
 from services.gateway.batching import Batcher
 from services.gateway.chain import Reading
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata, Model, Prediction, VersionStatus
+from services.gateway.models import Model, Prediction, VersionStatus
+from services.gateway.wires import Metadata
 
 T = TypeVar("T")
 
@@ -61,8 +63,11 @@ class Reader:
     ) -> Reading:
         """Read every image; `denoise` is always, never or auto (by an estimate of each image's noise).
 
+        Whole numbers from 0 to 255 are taken for what `to_digits` left whole; a slice is scaled when its turn comes.
         Whoever calls ends the wait at the deadline; here it says what can be tried.
         """
+        if len(images) <= self._slice_images or denoise == "auto":
+            images = to_unit(images)
         levels = estimate(images) if denoise == "auto" else None
         applied = (
             self._all_or_none(len(images), denoise == "always") if levels is None else worth_denoising(images, levels)
@@ -90,7 +95,7 @@ class Reader:
             rows = slice(start, start + self._slice_images)
             async with gate:
                 return await self._batcher.submit(
-                    images[rows],
+                    to_unit(images[rows]),
                     applied[rows],
                     deadline=deadline,
                     metadata=metadata,

@@ -6,7 +6,7 @@ import pytest
 
 from services.core import noise
 from services.core.errors import InvalidInputError
-from services.core.preprocessing import INK_SIDE, centred, is_white_on_black, to_digit, to_digits, to_grey
+from services.core.preprocessing import INK_SIDE, centred, is_white_on_black, to_digit, to_digits, to_grey, to_unit
 from tests.support.drawings import on_canvas, on_paper
 
 KINDS = ("gaussian", "salt_and_pepper", "speckle", "shot", "motion_blur", "low_contrast", "occlusion")
@@ -37,7 +37,7 @@ def test_auto_leaves_white_on_black_alone_however_noisy(kind, level, clean, rng)
     pictures = in_8_bits(getattr(noise, kind)(np.repeat(clean, 30, axis=0), level, rng))
 
     assert all(map(is_white_on_black, pictures))
-    np.testing.assert_array_equal(to_digits(pictures)[..., 0], pictures * np.float32(1 / 255))
+    np.testing.assert_array_equal(to_unit(to_digits(pictures))[..., 0], pictures * np.float32(1 / 255))
 
 
 def test_one_picture_and_a_batch_are_treated_alike(clean, rng):
@@ -46,7 +46,7 @@ def test_one_picture_and_a_batch_are_treated_alike(clean, rng):
     for preprocess in ("auto", "mnist", "none"):
         one_by_one = np.stack([to_digit(picture, preprocess=preprocess) for picture in pictures])
 
-        np.testing.assert_array_equal(to_digits(pictures, preprocess=preprocess), one_by_one)
+        np.testing.assert_array_equal(to_unit(to_digits(pictures, preprocess=preprocess)), one_by_one)
 
 
 def test_a_float_batch_keeps_its_fractions(rng):

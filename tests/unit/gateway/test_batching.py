@@ -58,7 +58,7 @@ class Chain:
             digits=tags.astype(int),
             scores=scores,
             confidences=scores.max(axis=1),
-            denoised=images,
+            pictures=(images,),
             applied=applied,
             denoiser_version=1,
             classifier_version=1,
