@@ -30,7 +30,8 @@ class LocalStack:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._logs = settings.var / "log"
-        self._socket = _socket_path(settings.var)
+        self._socket = _socket_path(settings.var, "supervisor")
+        self._lanes = {name: _socket_path(settings.var, name) for name in ("denoiser", "classifier")}
         self._ready_urls = {
             "denoiser": f"http://127.0.0.1:{settings.denoiser_rest_port}/v1/models/denoiser/metadata",
             "classifier": f"http://127.0.0.1:{settings.classifier_rest_port}/v1/models/classifier/metadata",
@@ -64,7 +65,8 @@ class LocalStack:
                 interface.shutdown()
             chain.wait_until(lambda: not _runs(pid), timeout_s=60)
         self._end_leftovers()
-        self._socket.unlink(missing_ok=True)
+        for path in (self._socket, *self._lanes.values()):
+            path.unlink(missing_ok=True)
 
     def status(self) -> list[tuple[str, str]]:
         """Each service with a few words on how it does."""
@@ -113,8 +115,8 @@ class LocalStack:
             if log.exists():
                 log.replace(log.with_suffix(".log.last"))
         defaults = {
-            "CLEARDIGITS_GATEWAY_DENOISER_TARGET": f"127.0.0.1:{settings.denoiser_port}",
-            "CLEARDIGITS_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{settings.classifier_port}",
+            "CLEARDIGITS_GATEWAY_DENOISER_TARGET": f"lane:{self._lanes['denoiser']}",
+            "CLEARDIGITS_GATEWAY_CLASSIFIER_TARGET": f"lane:{self._lanes['classifier']}",
         }
         environ = {
             **defaults,
@@ -128,8 +130,10 @@ class LocalStack:
             "STACK_MODELS": str(settings.models),
             "STACK_DENOISER_PORT": str(settings.denoiser_port),
             "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
+            "STACK_DENOISER_LANE": str(self._lanes["denoiser"]),
             "STACK_CLASSIFIER_PORT": str(settings.classifier_port),
             "STACK_CLASSIFIER_REST_PORT": str(settings.classifier_rest_port),
+            "STACK_CLASSIFIER_LANE": str(self._lanes["classifier"]),
         }
         started = subprocess.run(
             [settings.venv / "bin/supervisord", "-c", CONFIG],
@@ -188,13 +192,13 @@ class LocalStack:
         chain.wait_until(lambda: not any(_runs(pid) for pid in orphans), timeout_s=5)
 
 
-def _socket_path(var: Path) -> Path:
+def _socket_path(var: Path, name: str) -> Path:
     """In the stack's folder, or in the system's temporary one where that would be too long for a socket's name."""
-    path = var / "supervisor.sock"
+    path = var / f"{name}.sock"
     if len(str(path)) < 90:
         return path
     digest = hashlib.sha256(str(var).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"cleardigits-{digest}.sock"
+    return Path(tempfile.gettempdir()) / f"cleardigits-{digest}-{name}.sock"
 
 
 def _runs(pid: int) -> bool:

@@ -19,13 +19,14 @@ from services.gateway.door import guard
 from services.gateway.edge import Edge
 from services.gateway.health import Readiness, ReadinessCheck
 from services.gateway.metrics import Metrics
-from services.gateway.models import GrpcModel, Metadata, Model
+from services.gateway.models import Model, RemoteModel
 from services.gateway.oip import oip_blueprint
 from services.gateway.page import create_page
 from services.gateway.problems import register_problems
 from services.gateway.reader import BlockingReader, Reader
 from services.gateway.routes import Recognize, gateway_blueprint
 from services.gateway.tfserving_rest import tfserving_rest_blueprint
+from services.gateway.wires import Metadata
 
 if TYPE_CHECKING:
     from services.gateway.tracing import Tracing
@@ -53,8 +54,8 @@ def create_app(
 
     Without a loop one is started in a thread, which makes the application work under any WSGI server.
     """
-    denoiser = denoiser or grpc_denoiser(config)
-    classifier = classifier or grpc_classifier(config)
+    denoiser = denoiser or remote_denoiser(config)
+    classifier = classifier or remote_classifier(config)
     loop = loop or _loop_in_thread()
     metrics = Metrics()
     edge = Edge(config, metrics, tracing)
@@ -111,9 +112,9 @@ def create_app(
     return app
 
 
-def grpc_denoiser(config: GatewayConfig) -> GrpcModel:
+def remote_denoiser(config: GatewayConfig) -> RemoteModel:
     """The denoiser of the settings."""
-    return GrpcModel(
+    return RemoteModel(
         config.denoiser_target,
         name=config.denoiser_model,
         label=config.denoiser_label,
@@ -124,9 +125,9 @@ def grpc_denoiser(config: GatewayConfig) -> GrpcModel:
     )
 
 
-def grpc_classifier(config: GatewayConfig) -> GrpcModel:
+def remote_classifier(config: GatewayConfig) -> RemoteModel:
     """The classifier of the settings."""
-    return GrpcModel(
+    return RemoteModel(
         config.classifier_target,
         name=config.classifier_model,
         label=config.classifier_label,

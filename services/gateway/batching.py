@@ -18,7 +18,7 @@ import numpy as np
 from services.core.errors import DeadlineError, OverloadedError
 from services.gateway.chain import Reading
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata
+from services.gateway.wires import Metadata
 
 Chain = Callable[[np.ndarray, np.ndarray, Deadline, Metadata], Awaitable[Reading]]
 

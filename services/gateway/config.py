@@ -22,8 +22,8 @@ class GatewayConfig:
     workers: int = 1  # worker processes; one feeds two cores of model servers
 
     # The models behind it
-    denoiser_target: str = "127.0.0.1:8500"  # gRPC target: host:port, dns:///name:port (every address) or unix:/path
-    classifier_target: str = "127.0.0.1:8510"  # gRPC target of the classifier
+    denoiser_target: str = "127.0.0.1:8500"  # host:port, dns:///name:port or unix:/path: gRPC; lane:/path: the lane
+    classifier_target: str = "127.0.0.1:8510"  # the same for the classifier
     denoiser_model: str = "denoiser"  # name the denoiser is served under
     classifier_model: str = "classifier"  # name the classifier is served under
     denoiser_label: str = ""  # version label to ask for, such as stable or canary; empty: the newest version
@@ -41,7 +41,7 @@ class GatewayConfig:
     # Batches and queue
     batch_images: int = 128  # the most images in one call of a model; larger requests are cut into slices of this size
     batch_wait_ms: float = 0.0  # how long a batch waits for company, 0 to 2; 0 takes what waits already
-    batches_in_flight: int = 2  # calls of the chain at the same time
+    batches_in_flight: int = 3  # calls of the chain at the same time
     queue_images: int = 2048  # images that may wait; beyond them the answer is 503 with Retry-After
 
     # Limits of one request

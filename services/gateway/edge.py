@@ -13,8 +13,8 @@ from services.gateway.auth import ApiKeys
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import HEADER, Deadline
 from services.gateway.metrics import Metrics
-from services.gateway.models import Metadata
 from services.gateway.rate_limit import RateLimiter
+from services.gateway.wires import Metadata
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from opentelemetry.trace import Span

@@ -1,11 +1,8 @@
-"""The Model protocol, and GrpcModel: the only file that speaks gRPC."""
+"""The Model protocol, and RemoteModel: TensorFlow Serving's messages, whatever wire carries them."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -17,39 +14,17 @@ from services.core.errors import (
     ModelTimeoutError,
     ModelUnavailableError,
 )
+from services.core.lane import Code, Method
 from services.core.tensors import from_proto, to_proto
 from services.gateway.deadlines import Deadline
+from services.gateway.wires import CallFailedError, Metadata, wire_to
 from services.pb import tfserving_pb2 as pb
 
-Metadata = Sequence[tuple[str, str]]
-
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
-GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
-
-_RETRY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.02s",
-    "maxBackoff": "0.2s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-_SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [
-                {"service": "tensorflow.serving.PredictionService"},
-                {"service": "tensorflow.serving.ModelService"},
-            ],
-            "retryPolicy": _RETRY,
-        }
-    ],
-}
 _ERRORS = {
-    grpc.StatusCode.NOT_FOUND: ModelNotFoundError,
-    grpc.StatusCode.UNAVAILABLE: ModelUnavailableError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ModelUnavailableError,  # TF Serving: its batching queue is full or too slow
-    grpc.StatusCode.DEADLINE_EXCEEDED: ModelTimeoutError,
+    Code.NOT_FOUND: ModelNotFoundError,
+    Code.UNAVAILABLE: ModelUnavailableError,
+    Code.RESOURCE_EXHAUSTED: ModelUnavailableError,  # TF Serving: its batching queue is full or too slow
+    Code.DEADLINE_EXCEEDED: ModelTimeoutError,
 }
 
 
@@ -81,8 +56,8 @@ class Model(Protocol):
     async def close(self) -> None: ...
 
 
-class GrpcModel:
-    """A model behind TensorFlow Serving's gRPC interface; its channel is made at first use, in the process using it."""
+class RemoteModel:
+    """A model in a model server at `target`; its wire is opened at first use, in the process using it."""
 
     def __init__(
         self,
@@ -101,8 +76,7 @@ class GrpcModel:
         self.output = output
         self.output_shape = output_shape
         self.timeout_s = timeout_s
-        self.connect_s = connect_s
-        self._channel: grpc.aio.Channel | None = None
+        self._wire = wire_to(target, connect_s=connect_s)
 
     async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
         """Ask for `output` of `images`, within the deadline; ServiceError of the fitting kind otherwise."""
@@ -112,14 +86,14 @@ class GrpcModel:
             request.model_spec.version_label = self.label
         request.inputs["images"].CopyFrom(to_proto(images))
         timeout_s = min(self.timeout_s, deadline.remaining_s())
-        answer = await self._call(PREDICT, request.SerializeToString(), timeout_s, metadata)
+        answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, metadata)
         return self._prediction(answer, len(images))
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
         """Every version the server knows of, newest first."""
         request = pb.GetModelStatusRequest()
         request.model_spec.name = self.name
-        answer = await self._call(GET_MODEL_STATUS, request.SerializeToString(), timeout_s, ())
+        answer = await self._call(Method.GET_MODEL_STATUS, request.SerializeToString(), timeout_s, ())
         response = self._parsed(pb.GetModelStatusResponse, answer)
         found = [
             VersionStatus(item.version, pb.ModelVersionStatus.State.Name(item.state))
@@ -129,23 +103,19 @@ class GrpcModel:
 
     async def close(self) -> None:
         """Let go of the connection; calls in flight are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
+        await self._wire.close()
 
-    async def _call(self, path: str, request: bytes, timeout_s: float, metadata: Metadata) -> bytes:
-        if self._channel is None:
-            self._channel = _open_channel(self.target, self.connect_s)
-            self._methods = {path: self._channel.unary_unary(path) for path in (PREDICT, GET_MODEL_STATUS)}
+    async def _call(self, method: Method, request: bytes, timeout_s: float, metadata: Metadata) -> bytes:
         try:
-            return await self._methods[path](request, timeout=timeout_s, metadata=tuple(metadata) or None)
-        except grpc.aio.AioRpcError as exc:
+            return await self._wire.call(method, request, timeout_s=timeout_s, metadata=metadata)
+        except CallFailedError as exc:
             raise self._error(exc, timeout_s) from exc
 
-    def _error(self, exc: grpc.aio.AioRpcError, timeout_s: float) -> ModelError:
-        kind = _ERRORS.get(exc.code(), ModelResponseError)
+    def _error(self, failure: CallFailedError, timeout_s: float) -> ModelError:
+        kind = _ERRORS.get(failure.code, ModelResponseError)
         if kind is ModelTimeoutError:
             return ModelTimeoutError(f"{self.name} did not answer in {timeout_s:.1f} s")
-        return kind(f"{self.name}: {exc.code().name}: {exc.details()}")
+        return kind(f"{self.name}: {failure.code.name}: {failure}")
 
     def _parsed(self, message: type, data: bytes) -> object:
         try:
@@ -170,19 +140,3 @@ class GrpcModel:
         if not np.isfinite(array).all():
             raise ModelResponseError(f"{self.name} answered numbers that are not finite")
         return Prediction(array, response.model_spec.version.value)
-
-
-def _open_channel(target: str, connect_s: float) -> grpc.aio.Channel:
-    options = (
-        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", -1),
-        # Pings go out during calls only: a server's default is to hang up on clients that ping while idle.
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", int(1e3 * connect_s)),  # despite its name: how long one attempt may take
-        ("grpc.max_reconnect_backoff_ms", int(1e3 * connect_s)),
-        ("grpc.enable_http_proxy", 0),  # a model server is never behind the proxy of the environment
-    )
-    return grpc.aio.insecure_channel(target, options=options)

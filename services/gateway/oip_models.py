@@ -11,9 +11,9 @@ import numpy as np
 from services.core.errors import InvalidInputError
 from services.core.pixels import within_range
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata
 from services.gateway.options import DEFAULTS
 from services.gateway.reader import BlockingModel, ReaderLike
+from services.gateway.wires import Metadata
 
 CHAIN = "digits"
 CHAIN_VERSION = "1"  # of this interface; the versions of the two models are in a reply's parameters

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from services.core.errors import ConfigError
 from services.model_server.batching import BatchingRunner
@@ -11,6 +12,7 @@ from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
 from services.model_server.engines.choice import EngineOptions
 from services.model_server.examples import Examples
 from services.model_server.grpc_api import handlers
+from services.model_server.lane import LaneServer, answers
 from services.model_server.loading import ServableLoader
 from services.model_server.metrics import Metrics
 from services.model_server.prediction import Prediction
@@ -50,6 +52,8 @@ class ModelServer:
         )
         examples = Examples(prediction)
         control = ThreadPoolExecutor(2, thread_name_prefix="control")
+        self._lane_answers = answers(prediction, self._models, metrics)
+        self._lane: LaneServer | None = None
         self._grpc = build_server(config, handlers(prediction, examples, self._models, metrics, control))
         self._health = (
             HealthReporter(self._grpc, self._models, control) if config.enable_grpc_healthcheck_service else None
@@ -98,6 +102,9 @@ class ModelServer:
         self.grpc_port = bind(self._grpc, self._config)
         if self._config.rest_api_port:
             self._rest = RestServer(self._config, self._rest_api)
+        if self._config.lane_path:
+            self._lane = LaneServer(Path(self._config.lane_path), self._lane_answers)
+            self._lane.start()
         self._grpc.start()
         if self._rest:
             self._rest.start()
@@ -110,8 +117,8 @@ class ModelServer:
         if self._health:
             self._health.leave()
         stopped = self._grpc.stop(self._config.drain_seconds)
-        rest_stopped = self._rest is None or self._rest.stop(self._config.drain_seconds)
-        return stopped.wait(max(0.0, deadline - time.monotonic())) and rest_stopped and time.monotonic() < deadline
+        others = [server.stop(self._config.drain_seconds) for server in (self._lane, self._rest) if server]
+        return stopped.wait(max(0.0, deadline - time.monotonic())) and all(others) and time.monotonic() < deadline
 
 
 def _runner(config: ServerConfig, metrics: Metrics) -> Runner:

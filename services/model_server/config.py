@@ -19,6 +19,7 @@ class ServerConfig:
     port: int = 8500
     rest_api_port: int = 0
     grpc_socket_path: str = ""
+    lane_path: str = ""
     host: str = "0.0.0.0"
     model_name: str = "default"
     model_base_path: str = ""
@@ -81,6 +82,7 @@ HELP: dict[str, str] = {
     "port": "gRPC port; 0: off",
     "rest_api_port": "REST port; 0: off",
     "grpc_socket_path": "also listen for gRPC on this UNIX socket",
+    "lane_path": "also listen on this UNIX socket for a gateway on the same machine, without HTTP/2",
     "host": "address to bind both ports on",
     "model_name": "name of the model (ignored with --model_config_file)",
     "model_base_path": "folder of version folders (ignored with --model_config_file)",

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from services.core.errors import InvalidInputError, ServiceError
+from services.core.errors import ServiceError
+from services.model_server.calls import Call, Counted, parse
 from services.model_server.examples import Examples
 from services.model_server.metrics import Metrics
 from services.model_server.model_service import get_model_status, reload_config
@@ -21,8 +21,6 @@ PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 _FOR_EVER_S = 365 * 24 * 3600.0
 
-Call = Callable[[Any, float | None], Any]
-
 
 def handlers(
     prediction: Prediction,
@@ -32,7 +30,7 @@ def handlers(
     control: ThreadPoolExecutor,
 ) -> list[grpc.GenericRpcHandler]:
     """Both services; what probes ask is answered in `control`, so it never waits behind predictions."""
-    counted = _Counted(models, metrics)
+    counted = Counted(models, metrics, "GRPC")
     prediction_service = {
         "Predict": unary(
             counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
@@ -67,29 +65,6 @@ def handlers(
     ]
 
 
-class _Counted:
-    """Wraps a call that runs a model: counts it, and times it when it went well."""
-
-    def __init__(self, models: ModelRepository, metrics: Metrics) -> None:
-        self._models = models
-        self._metrics = metrics
-
-    def __call__(self, api: str, call: Call) -> Call:
-        def counted(request: Any, deadline: float | None) -> Any:
-            started = time.perf_counter()
-            name = request.model_spec.name
-            try:
-                response = call(request, deadline)
-            except ServiceError as exc:
-                self._metrics.request_count.add((self._models.known_name(name), code_of(exc).name))
-                raise
-            self._metrics.request_count.add((name, "OK"))
-            self._metrics.request_latency.observe((name, api, "GRPC"), 1e6 * (time.perf_counter() - started))
-            return response
-
-        return counted
-
-
 def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigRequest) -> pb.ReloadConfigResponse:
     response, error = reload_config(models, metrics, request)
     if error is not None:
@@ -104,7 +79,7 @@ def unary(call: Call, request_class: type, *, pool: ThreadPoolExecutor | None = 
         remaining = context.time_remaining()  # of a call without a deadline: None, or some 292 years
         deadline = None if remaining is None or remaining > _FOR_EVER_S else time.monotonic() + remaining
         try:
-            return call(_parse(request_class, data), deadline)
+            return call(parse(request_class, data), deadline)
         except ServiceError as exc:
             context.abort(code_of(exc), message_of(exc))
 
@@ -118,10 +93,3 @@ def unary(call: Call, request_class: type, *, pool: ThreadPoolExecutor | None = 
 def run_in(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> None:
     """Let gRPC call `behavior` in `pool` instead of the server's own threads."""
     behavior.experimental_thread_pool = pool  # the name grpcio gives it
-
-
-def _parse(request_class: type, data: bytes) -> Any:
-    try:
-        return request_class.FromString(data)
-    except DecodeError as exc:  # left to gRPC, it would be an INTERNAL error with a stack trace in our log
-        raise InvalidInputError(f"the request is not a {request_class.__name__}: {exc}") from exc

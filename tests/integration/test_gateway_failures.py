@@ -28,10 +28,12 @@ def models(tmp_path_factory) -> Path:
     return write_tiny_models(tmp_path_factory.mktemp("models"))
 
 
-@pytest.fixture(scope="module")
-def shared(models):
+@pytest.fixture(scope="module", params=["grpc", "lane"])
+def shared(request, models, tmp_path_factory):
+    lanes = tmp_path_factory.mktemp("lanes") if request.param == "lane" else None
     # No cache for /readyz: "ready again" after a kill must not be an answer from before it.
-    with running_stack(models, {"QUEUE_IMAGES": "700", "PREDICT_TIMEOUT_S": "3", "READY_CACHE_MS": "0"}) as stack:
+    settings = {"QUEUE_IMAGES": "700", "PREDICT_TIMEOUT_S": "3", "READY_CACHE_MS": "0"}
+    with running_stack(models, settings, lanes=lanes) as stack:
         yield stack
 
 

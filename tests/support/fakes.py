@@ -7,7 +7,8 @@ import numpy as np
 
 from services.core.errors import ModelError
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata, Prediction, VersionStatus
+from services.gateway.models import Prediction, VersionStatus
+from services.gateway.wires import Metadata
 
 
 class FakeModel:

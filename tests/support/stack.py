@@ -123,16 +123,24 @@ class Stack:
 
 
 @contextmanager
-def running_stack(models: Path = MODELS, gateway: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """A ready stack; `gateway` holds settings without their prefix, such as {"REQUEST_TIMEOUT_MS": "500"}."""
+def running_stack(
+    models: Path = MODELS, gateway: Mapping[str, str] | None = None, *, lanes: Path | None = None
+) -> Iterator[Stack]:
+    """A ready stack; `gateway` holds settings without their prefix, such as {"REQUEST_TIMEOUT_MS": "500"}.
+
+    With a folder for `lanes` the gateway talks through them, as `make up` has it; without, over gRPC.
+    """
     ports = {name: free_port() for name in ("denoiser", "classifier", "gateway")}
     rest_ports = {name: free_port() for name in ("denoiser", "classifier")}
-    servers = [_model_server(name, ports[name], rest_ports[name], models) for name in rest_ports]
+    lane_of = {name: lanes / f"{name}.sock" for name in rest_ports} if lanes else {}
+    servers = [_model_server(name, ports[name], rest_ports[name], models, lane_of.get(name)) for name in rest_ports]
     metrics = {name: f"127.0.0.1:{port}" for name, port in {**ports, **rest_ports}.items()}
     settings = {
         "PORT": str(ports["gateway"]),
-        "DENOISER_TARGET": f"127.0.0.1:{ports['denoiser']}",
-        "CLASSIFIER_TARGET": f"127.0.0.1:{ports['classifier']}",
+        **{
+            f"{name.upper()}_TARGET": f"lane:{lane_of[name]}" if lanes else f"127.0.0.1:{ports[name]}"
+            for name in rest_ports
+        },
         **(gateway or {}),
     }
     environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
@@ -146,7 +154,7 @@ def running_stack(models: Path = MODELS, gateway: Mapping[str, str] | None = Non
         yield stack
 
 
-def _model_server(name: str, port: int, rest_port: int, models: Path) -> Child:
+def _model_server(name: str, port: int, rest_port: int, models: Path, lane: Path | None) -> Child:
     flags = {
         "port": port,
         "rest_api_port": rest_port,
@@ -154,5 +162,6 @@ def _model_server(name: str, port: int, rest_port: int, models: Path) -> Child:
         "model_name": name,
         "model_base_path": models / name,
         "monitoring_config_file": ROOT / "deploy/serving/monitoring.config",
+        **({"lane_path": lane, "enable_serialization_as_tensor_content": True} if lane else {}),
     }
     return Child(name, ["services.model_server", *(f"--{flag}={value}" for flag, value in flags.items())])

@@ -15,7 +15,8 @@ from granian.server import Server as Granian
 from services.gateway import app as gateway_app
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Metadata, Prediction, VersionStatus
+from services.gateway.models import Prediction, VersionStatus
+from services.gateway.wires import Metadata
 from services.runtime.logs import configure_logging
 from tests.load.bench.floors import Models
 from tests.support.stack import MODELS
@@ -48,8 +49,8 @@ def load(_target: str) -> object:
 
     threads = ThreadPoolExecutor(2)
     models = Models(MODELS)
-    gateway_app.grpc_denoiser = lambda config: EmbeddedModel("denoiser", models.denoise, threads)
-    gateway_app.grpc_classifier = lambda config: EmbeddedModel("classifier", models.classify, threads)
+    gateway_app.remote_denoiser = lambda config: EmbeddedModel("denoiser", models.denoise, threads)
+    gateway_app.remote_classifier = lambda config: EmbeddedModel("classifier", models.classify, threads)
     return Server(GatewayConfig.from_env())
 
 

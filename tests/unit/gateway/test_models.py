@@ -1,4 +1,4 @@
-"""GrpcModel against a server that says exactly what a test wants it to."""
+"""RemoteModel against a server that says exactly what a test wants it to."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from services.core import errors
 from services.core.tensors import from_proto, to_proto
 from services.gateway.deadlines import Deadline
-from services.gateway.models import GrpcModel, Prediction
+from services.gateway.models import Prediction, RemoteModel
 from services.pb import tfserving_pb2 as pb
 
 IMAGES = np.linspace(0, 1, 3 * 784, dtype=np.float32).reshape(3, 28, 28, 1)
@@ -67,7 +67,7 @@ async def served(server: Answering, use: Callable, **settings: str) -> object:
     port = backend.add_insecure_port("127.0.0.1:0")
     await backend.start()
     answers = {"output": "probabilities", "output_shape": (10,)}
-    model = GrpcModel(f"127.0.0.1:{port}", name="classifier", timeout_s=1.0, **answers, **settings)
+    model = RemoteModel(f"127.0.0.1:{port}", name="classifier", timeout_s=1.0, **answers, **settings)
     try:
         return await use(model)
     finally:
@@ -140,7 +140,7 @@ def test_unavailable_for_good_is_model_unavailable():
 
 
 def test_nobody_listening_is_model_unavailable():
-    model = GrpcModel("127.0.0.1:9", name="denoiser", output="denoised", output_shape=(28, 28, 1), timeout_s=1.0)
+    model = RemoteModel("127.0.0.1:9", name="denoiser", output="denoised", output_shape=(28, 28, 1), timeout_s=1.0)
 
     async def run() -> None:
         try:

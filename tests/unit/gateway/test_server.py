@@ -38,8 +38,8 @@ class Running:
 
     def __init__(self, monkeypatch, *, short_cut: bool, failure: ModelError | None = None, **settings) -> None:
         self.denoiser, self.classifier = fake_denoiser(), fake_classifier(failure=failure)
-        monkeypatch.setattr(app_module, "grpc_denoiser", lambda config: self.denoiser)
-        monkeypatch.setattr(app_module, "grpc_classifier", lambda config: self.classifier)
+        monkeypatch.setattr(app_module, "remote_denoiser", lambda config: self.denoiser)
+        monkeypatch.setattr(app_module, "remote_classifier", lambda config: self.classifier)
         if not short_cut:
             monkeypatch.setattr(server_module, "SHORT_CUT_BYTES", -1)
         self.server = Server(GatewayConfig(**settings))
