@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported; its start-up chatter helps nobody
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epochs=args.epochs,
         validation=args.validation,
         hold_out=args.hold_out,
+        measured=args.measured,
     )
     try:
         return _run(config, args)
@@ -47,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
     data = split(load_mnist(mnist_path(args.mnist)), validation=config.validation, seed=config.seed)
+    if config.measured:
+        data = replace(data, test=data.test[: config.measured])
     from training import job  # TensorFlow, eight seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
@@ -90,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         help="training images held back (default: %(default)s)",
     )
     parser.add_argument("--hold-out", choices=NOISES, help="a noise kind the default recipe must not see")
+    parser.add_argument(
+        "--measured", type=_positive, help="test images to measure on: for a quick try (default: all of them)"
+    )
     parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
     parser.add_argument(
         "--run-dir", type=Path, help="state and results, resumed if it exists (default: a folder in runs/)"

@@ -17,6 +17,7 @@ class TrainingConfig:
     epochs: int | None = None  # None: what the recipe itself asks for
     validation: int = 5_000  # training images held back to choose by
     hold_out: str | None = None  # a noise kind the default recipe must not see
+    measured: int | None = None  # test images that results are measured on; None: all
 
     def as_dict(self) -> dict[str, Any]:
         """For model cards and run folders."""

@@ -8,7 +8,8 @@ from training.recipes import find
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--recipe", "magic"], ["--epochs", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]]
+    "wrong",
+    [["--recipe", "magic"], ["--epochs", "0"], ["--measured", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]],
 )
 def test_what_it_does_not_know_is_refused(wrong, capsys):
     with pytest.raises(SystemExit) as refusal:
@@ -21,6 +22,7 @@ def test_what_it_does_not_know_is_refused(wrong, capsys):
 def test_the_command_repeats_what_differs_from_the_defaults():
     assert TrainingConfig().command() == "python -m training"
     assert TrainingConfig(recipe="cnn", epochs=3).command() == "python -m training --recipe cnn --epochs 3"
+    assert TrainingConfig(measured=400).command() == "python -m training --measured 400"
     assert TrainingConfig(hold_out="stripes", seed=2).command() == "python -m training --seed 2 --hold-out stripes"
 
 
