@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ def run(
         add_arguments(parser, config)
         given = sys.argv[1:] if argv is None else argv
         arguments = parser.parse_args(given, argparse.Namespace(command=" ".join([parser.prog, *given])))
-        return work(arguments, config)
+        with _ended_as_interrupted():
+            return work(arguments, config)
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return WRONG_SETTING
@@ -44,6 +47,16 @@ def run(
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """A container or supervisor ends a run with SIGTERM: what was measured is kept as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

@@ -1,8 +1,14 @@
 """The evaluator against the real stack: what comes over HTTP is what the models say in-process, to the last digit."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
+from deploy.stack.chain import wait_until
 from services.evaluator.__main__ import main
 from services.evaluator.results import read
 from tests.support.stack import MODELS, running_stack
@@ -32,6 +38,27 @@ def test_the_real_chain_equals_its_models_in_process(stack, tmp_path):
     assert found.equality.largest <= 1e-5
     assert [case.errors for case in found.latencies] == [0] * 5
     assert all(case.stages_ms["denoise"] > 0 for case in found.latencies if "classify only" not in case.case)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_ended_keeps_what_it_has_measured(stack, tmp_path, number):
+    pixels, labels = digits(2000)
+    np.savez(tmp_path / "digits.npz", x=pixels, y=labels)
+    report = tmp_path / "report"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.evaluator", "--url", stack.url, "--models", MODELS, "--report", report,
+         "--dataset", tmp_path / "digits.npz"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert wait_until(report.exists, timeout_s=60)
+    time.sleep(2)  # the whole grid takes minutes
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+
+    found = read(report / "evaluation.json")
+    assert process.returncode == 3, said
+    assert not found.complete
+    assert found.stopped_because == "stopped by the user"
 
 
 def test_a_chain_without_its_denoiser_is_not_measured(stack, tmp_path, capsys):
