@@ -52,7 +52,7 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 
 ##@ Train
 
-train: $(TRAINING)/.done ## train a recipe and publish the next version of both models (RECIPE=default ARGS="--epochs 36")
+train: $(TRAINING)/.done ## train a recipe and publish the next version of both models (RECIPE=default ARGS="--epochs 42")
 	$(TRAINING)/bin/python -m training $(RECIPE:%=--recipe=%) $(ARGS)
 
 reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/reproduction.md: published beside ours

@@ -24,7 +24,7 @@ class NoiseMix:
 
     shares: Mapping[str, float] = field(
         default_factory=lambda: MappingProxyType(
-            {"gaussian": 0.54} | {kind: 0.05 for kind in NOISES if kind != "gaussian"}
+            {"gaussian": 0.61} | {kind: 0.04 for kind in NOISES if kind != "gaussian"}
         )
     )
 

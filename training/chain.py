@@ -12,14 +12,23 @@ from typing import Any
 import keras
 from keras import ops
 
+from training.likeness import structural_similarity
+
 
 class Chain(keras.Model):
     """`{"noisy", "clean"} -> {"denoised", "probabilities"}`, the classifier reading what the denoiser made."""
 
-    def __init__(self, denoiser: keras.Model, classifier: keras.Model, *, reconstruction_weight: float = 10.0) -> None:
+    def __init__(
+        self,
+        denoiser: keras.Model,
+        classifier: keras.Model,
+        *,
+        reconstruction_weight: float = 12.0,
+        likeness_weight: float = 0.3,
+    ) -> None:
         super().__init__()
         self.denoiser, self.classifier = denoiser, classifier
-        self.reconstruction_weight = reconstruction_weight
+        self.reconstruction_weight, self.likeness_weight = reconstruction_weight, likeness_weight
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.squared_error = keras.metrics.MeanSquaredError(name="squared_error")
 
@@ -46,7 +55,8 @@ class Chain(keras.Model):
             labels = ops.concatenate([y, y[: 2 * (ops.shape(y)[0] // 4)]])
         reading = ops.mean(keras.losses.sparse_categorical_crossentropy(labels, y_pred["probabilities"]))
         reconstruction = ops.mean(ops.square(y_pred["denoised"] - x["clean"]))
-        return reading + self.reconstruction_weight * reconstruction
+        likeness = ops.mean(structural_similarity(x["clean"], y_pred["denoised"]))
+        return reading + self.reconstruction_weight * reconstruction + self.likeness_weight * (1 - likeness)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         self.accuracy.update_state(y, y_pred["probabilities"][: ops.shape(y)[0]])
