@@ -111,7 +111,8 @@ class Driver:
                 tried.append(self.run("Server", rate=rate, longer=2))
             return tried[-1].valid
 
-        best = highest(is_valid, start)
+        lowest = 1.2 * FEWEST_QUERIES["Server"] / (LONGEST * self.seconds)  # below it no run could issue enough queries
+        best = highest(is_valid, start, lowest=lowest)
         return sorted(tried, key=lambda run: run.rate == best) if best else tried  # stable: the last of them is valid
 
     def offline(self, expected: float) -> Run:

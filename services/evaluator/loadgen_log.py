@@ -39,10 +39,18 @@ def digits(accuracy_log: str) -> dict[int, int]:
     return {row["qsl_idx"]: bytes.fromhex(row["data"])[0] for row in json.loads(accuracy_log)}
 
 
-def highest(is_valid: Callable[[float], bool], start: float, *, precision: float = 0.05, most_runs: int = 12) -> float:
+def highest(
+    is_valid: Callable[[float], bool],
+    start: float,
+    *,
+    lowest: float = 0.0,
+    precision: float = 0.05,
+    most_runs: int = 12,
+) -> float:
     """The highest rate found valid, to within `precision` of the lowest found invalid; 0 if none was valid.
 
-    Doubles from `start` until a rate is invalid (or quarters it until one is valid), then bisects.
+    Doubles from `start` until a rate is invalid (or quarters it until one is valid), then bisects; below `lowest`
+    nothing is tried.
     """
     low, high, rate = 0.0, float("inf"), start
     for _ in range(most_runs):
@@ -50,10 +58,10 @@ def highest(is_valid: Callable[[float], bool], start: float, *, precision: float
             low = rate
         else:
             high = rate
-        if high < start / 50 or (low and high / low - 1 <= precision):
+        if high <= max(lowest, start / 50) or (low and high / low - 1 <= precision):
             break
         if not low:
-            rate = high / 4
+            rate = max(lowest, high / 4)
         elif high == float("inf"):
             rate = 2 * low
         else:

@@ -67,3 +67,14 @@ def test_the_search_ends_just_below_what_the_system_can_do(capacity):
 
 def test_a_system_that_can_do_nothing_has_no_rate():
     assert highest(lambda rate: False, 200) == 0.0
+
+
+def test_nothing_is_tried_below_the_lowest_rate_that_can_be_judged():
+    tried = []
+
+    def is_valid(rate):
+        tried.append(rate)
+        return False
+
+    assert highest(is_valid, 200, lowest=20) == 0.0
+    assert tried == [200, 50, 20]
