@@ -186,9 +186,13 @@ def test_what_the_train_job_publishes_is_served_without_a_failed_request(contain
         trained = containers.job("train", "--epochs 1 --validation 59000 --measured 400 --force")
         switched = wait_until(lambda: load.outcomes[-1].versions == (3, 3), timeout_s=30)
         load.run_for(1)
+        for model in ("denoiser", "classifier"):
+            containers.publish_copy(model, 4)  # one that reads: other tests count on it
+        back = wait_until(lambda: load.outcomes[-1].versions == (4, 4), timeout_s=30)
 
     assert trained.returncode == 0, trained.stdout[-3000:] + trained.stderr[-3000:]
     assert switched
+    assert back
     assert {outcome.what for outcome in load.outcomes} <= set("0123456789")  # read right or wrong, but answered
 
 
