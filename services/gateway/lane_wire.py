@@ -5,11 +5,12 @@ import random
 from pathlib import Path
 from typing import cast
 
-from services.core.lane import ANSWER, REQUEST, Code, Method
+from services.core.lane import ANSWER, MAX_MESSAGE_BYTES, REQUEST, Code, Method
 from services.gateway.wires import CallFailedError, Metadata
 
 # As gRPC's retry policy in grpc_wire.py: four attempts, and only where nobody has answered.
 _PAUSES_S = (0.02, 0.04, 0.08)
+_CODES = frozenset(Code)
 _FIRST_READ_BYTES = 16 * 1024  # an answer for a few images comes in one piece
 
 
@@ -109,6 +110,9 @@ class _Connection(asyncio.BufferedProtocol):
         if self._filled < ANSWER.size:
             return
         code, length = ANSWER.unpack_from(self._view)
+        if length > MAX_MESSAGE_BYTES or code not in _CODES:  # whoever is there does not speak the lane
+            self._transport.abort()
+            return
         size = ANSWER.size + length
         if size > len(self._view):  # too large for the first piece: the rest goes where all of it fits
             whole = memoryview(bytearray(size))

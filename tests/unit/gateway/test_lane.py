@@ -192,6 +192,30 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_is_unavailable(path):
     assert raised.value.code is Code.UNAVAILABLE
 
 
+@pytest.mark.parametrize("rubbish", [b"\0\xff\xff\xff\xff", b"HTTP/1.1 400"], ids=["too long", "no such code"])
+def test_whoever_does_not_speak_the_lane_is_unavailable(path, rubbish):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def talk_rubbish() -> None:
+        for _ in range(4):
+            connection, _ = listener.accept()
+            connection.recv(1024)
+            connection.sendall(rubbish)
+            connection.recv(1)  # until the caller hangs up
+            connection.close()
+
+    thread = threading.Thread(target=talk_rubbish)
+    thread.start()
+    with pytest.raises(CallFailedError, match="hung up") as raised:
+        using(path, ask)
+    thread.join(5)
+    listener.close()
+
+    assert raised.value.code is Code.UNAVAILABLE
+
+
 def test_stopping_lets_a_call_finish_and_takes_no_other(serve, path):
     def slowly(data: bytes, _deadline: float | None) -> Words:
         time.sleep(0.3)
