@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import requests
 
@@ -289,6 +290,8 @@ def test_the_counts_of_all_workers_are_one(models):
 def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(models):
     with running_stack(models, {"WORKERS": "2"}) as stack:
         workers = workers_of(stack.gateway.pid)
+        [port] = [word.removeprefix("--port=") for word in stack.classifier.arguments if word.startswith("--port=")]
+        wait_for(lambda: ask(stack.url).ok and all(is_connected(worker, int(port)) for worker in workers))
         freeze(stack.classifier)
         with ThreadPoolExecutor(6) as callers:
             calls = [callers.submit(ask, stack.url, **{"Request-Timeout-Ms": "1500"}) for _ in range(6)]
@@ -300,7 +303,7 @@ def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(mode
         stack.wait_ready()
         metrics = requests.get(f"{stack.url}/metrics", timeout=5).text
 
-    assert all(outcome == 504 or isinstance(outcome, requests.ConnectionError) for outcome in outcomes)
+    assert [each for each in outcomes if each != 504 and not isinstance(each, requests.ConnectionError)] == []
     assert re.search(r"^cleardigits_in_flight_requests 1\.0$", metrics, re.MULTILINE)  # this one
 
 
@@ -342,6 +345,12 @@ def wait_for(holds, within_s: float = 20.0) -> None:
 
 def workers_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_connected(pid: int, port: int) -> bool:
+    """Whether the process has talked to that port: one that never did finds a frozen server unavailable, not slow."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return any(each.raddr and each.raddr.port == port for each in connections if each.status == "ESTABLISHED")
 
 
 def usage(pid: int) -> tuple[int, int]:
