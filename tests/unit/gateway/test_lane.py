@@ -170,43 +170,26 @@ def test_a_server_that_comes_back_in_time_costs_retries_not_errors(serve, path):
     assert using(path, across_a_restart) == [b"before", b"after"]
 
 
-def test_a_server_that_dies_in_the_middle_of_an_answer_is_unavailable(path):
+@pytest.mark.parametrize(
+    ("answer", "hangs_up"),
+    [(b"\0\x10\0\0\0half", True), (b"\0\xff\xff\xff\xff", False), (b"HTTP/1.1 400", False)],
+    ids=["broken off", "too long", "no such code"],
+)
+def test_an_answer_broken_off_or_in_another_language_is_unavailable(path, answer, hangs_up):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
 
-    def hang_up_halfway() -> None:
+    def answer_each_try() -> None:
         for _ in range(4):
             connection, _ = listener.accept()
             connection.recv(1024)
-            connection.sendall(b"\0\x10\0\0\0half")
+            connection.sendall(answer)
+            if not hangs_up:
+                connection.recv(1)  # until the caller does
             connection.close()
 
-    thread = threading.Thread(target=hang_up_halfway)
-    thread.start()
-    with pytest.raises(CallFailedError, match="hung up") as raised:
-        using(path, ask)
-    thread.join(5)
-    listener.close()
-
-    assert raised.value.code is Code.UNAVAILABLE
-
-
-@pytest.mark.parametrize("rubbish", [b"\0\xff\xff\xff\xff", b"HTTP/1.1 400"], ids=["too long", "no such code"])
-def test_whoever_does_not_speak_the_lane_is_unavailable(path, rubbish):
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def talk_rubbish() -> None:
-        for _ in range(4):
-            connection, _ = listener.accept()
-            connection.recv(1024)
-            connection.sendall(rubbish)
-            connection.recv(1)  # until the caller hangs up
-            connection.close()
-
-    thread = threading.Thread(target=talk_rubbish)
+    thread = threading.Thread(target=answer_each_try)
     thread.start()
     with pytest.raises(CallFailedError, match="hung up") as raised:
         using(path, ask)
