@@ -196,6 +196,18 @@ def test_what_the_train_job_publishes_is_served_without_a_failed_request(contain
     assert {outcome.what for outcome in load.outcomes} <= set("0123456789")  # read right or wrong, but answered
 
 
+@pytest.mark.skipif(not MNIST.is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
+def test_evaluation_and_load_test_run_beside_the_stack(containers):
+    few = "--noise gaussian --levels 0 0.5 --images 400 --latency-requests 40"
+    evaluated = containers.job("evaluate", f"{few} --require 'clean>=0.97' --require 'gaussian@0.5>=0.95'")
+    loaded = containers.job("load", "--minutes 0.1 --users 4")
+
+    assert evaluated.returncode == 0, evaluated.stdout[-3000:] + evaluated.stderr[-3000:]
+    assert loaded.returncode == 0, loaded.stdout[-3000:] + loaded.stderr[-3000:]
+    for name in ("evaluation/evaluation.json", "evaluation/report.html", "load/mix/load.json", "load/mix/report.html"):
+        assert (containers.reports / name).is_file()
+
+
 def requests_served(container: str) -> int:
     """How many Predict calls a model server has answered, from its own metrics."""
     script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8501/monitoring/prometheus/metrics').read().decode())"

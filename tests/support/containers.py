@@ -41,6 +41,7 @@ class Containers:
 
     make: MakeUp
     models: Path
+    reports: Path
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Containers":
@@ -55,7 +56,7 @@ class Containers:
             CLEARDIGITS_REPORTS=str(folder / "reports"),
             BASE_IMAGE=base_image(),
         )
-        return cls(make, models)
+        return cls(make, models, folder / "reports")
 
     @property
     def url(self) -> str:
