@@ -6,6 +6,7 @@ it would have seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -59,11 +60,12 @@ class NoisyBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         warped_share: float = 0.75,
+        warped_epochs: float = math.inf,
         shuffle: bool = True,
     ) -> None:
         super().__init__()
         self.digits, self.mix, self.batch_size, self.seed = digits, mix, batch_size, seed
-        self.warped_share, self.shuffle = warped_share, shuffle
+        self.warped_share, self.warped_epochs, self.shuffle = warped_share, warped_epochs, shuffle
         self.epoch = 0  # set by FollowEpoch, so that a resumed run is in step
 
     def __len__(self) -> int:
@@ -72,7 +74,8 @@ class NoisyBatches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[dict[str, Images], np.ndarray]:
         chosen = self.digits[self._order()[step * self.batch_size : (step + 1) * self.batch_size]]
         rng = np.random.default_rng((self.seed, 1, self.epoch, step))
-        clean = warp(chosen.images, rng, share=self.warped_share) if self.warped_share else chosen.images
+        warped = self.warped_share and self.epoch < self.warped_epochs
+        clean = warp(chosen.images, rng, share=self.warped_share) if warped else chosen.images
         return {"noisy": self.mix.apply(clean, rng), "clean": clean}, chosen.labels
 
     def _order(self) -> np.ndarray:

@@ -12,7 +12,7 @@ import keras
 
 from training.config import TrainingConfig
 from training.export import IMAGE_SHAPE, INPUT, SIGNATURE, Exportable
-from training.measure import SEED, Measurements
+from training.measure import DRAWS, SEED, Measurements
 
 LIBRARIES = ("keras", "tensorflow", "numpy", "onnx", "tf2onnx", "onnxruntime")
 
@@ -50,7 +50,7 @@ def make_card(
             "data": "MNIST",
             "data_sha256": dict(data_sha256),
         },
-        "results": {"noise_seed": SEED, **_rounded(measured.as_dict())},
+        "results": {"noise_seed": SEED, "gaussian_draws": DRAWS, **_rounded(measured.as_dict())},
         "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         "license": "Apache-2.0",
     }

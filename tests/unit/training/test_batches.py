@@ -45,6 +45,18 @@ def test_an_epoch_shows_every_picture_at_most_once(digits):
     )
 
 
+def test_the_last_epochs_show_digits_as_they_were_written(digits):
+    shown = batches(digits, warped_epochs=2)
+    originals = {image.tobytes() for image in digits.images}
+
+    def originals_in(epoch):
+        FollowEpoch(shown).on_epoch_begin(epoch)
+        return sum(image.tobytes() in originals for image in shown[0][0]["clean"])
+
+    assert originals_in(1) < 16
+    assert originals_in(2) == originals_in(3) == 32
+
+
 def test_the_mix_holds_every_kind_and_some_clean_pictures():
     mix = NoiseMix()
 

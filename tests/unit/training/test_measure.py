@@ -8,7 +8,7 @@ from services.core.metrics import ssim
 from services.core.noise import NOISES
 from tests.support.digits import synthetic_mnist
 from training.data import split
-from training.measure import measure, measure_headline, noisy_test_images
+from training.measure import DRAWS, measure, measure_headline, noisy_test_images
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,20 @@ def test_the_gate_looks_at_the_same_figures_as_the_report(test_set):
         return np.eye(10)[(images.mean(axis=(1, 2, 3)) * 20).astype(int) % 10]
 
     assert measure_headline(None, brightness, test_set) == measure(None, brightness, test_set).headline
+
+
+def test_gaussian_figures_are_means_over_several_draws(test_set):
+    draws = [noisy_test_images(test_set.images, "gaussian", 0.5, draw=draw) for draw in range(DRAWS)]
+    seen = []
+
+    def is_the_second_draw(images):
+        seen.extend(index for index, noisy in enumerate(draws) if np.array_equal(images, noisy))
+        return sure_of(test_set.labels if np.array_equal(images, draws[1]) else (test_set.labels + 1) % 10)(images)
+
+    measured = measure(None, is_the_second_draw, test_set)
+
+    assert sorted(seen) == list(range(DRAWS))
+    assert measured.chain["gaussian"]["0.5"] == pytest.approx(1 / DRAWS)
 
 
 @pytest.mark.parametrize("kind", NOISES)
