@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,8 +66,7 @@ def measure(denoise: Predict | None, classify: Predict, digits: Digits) -> Measu
         chain[kind], alone[kind] = {}, {}
         for level in LEVELS:
             read, read_alone = [], []
-            for draw in range(DRAWS if kind == "gaussian" else 1):
-                noisy = noisy_test_images(digits.images, kind, level, draw=draw)
+            for draw, noisy in enumerate(_draws(digits.images, kind, level)):
                 denoised = _maybe(denoise, noisy)
                 scores = classify(denoised)
                 read.append(_accuracy(digits, scores))
@@ -96,8 +95,8 @@ def measure_headline(denoise: Predict | None, classify: Predict, digits: Digits)
     """Only what the release gate compares, on the same noise as `measure`."""
     figures = {"clean": _accuracy(digits, classify(_maybe(denoise, digits.images)))}
     for level in LEVELS:
-        pictures = (noisy_test_images(digits.images, "gaussian", level, draw=draw) for draw in range(DRAWS))
-        read = [_accuracy(digits, classify(_maybe(denoise, noisy))) for noisy in pictures]
+        draws = _draws(digits.images, "gaussian", level)
+        read = [_accuracy(digits, classify(_maybe(denoise, noisy))) for noisy in draws]
         figures[f"gaussian {level}"] = float(np.mean(read))
     return figures
 
@@ -106,6 +105,12 @@ def noisy_test_images(clean: Images, kind: str, level: float, *, draw: int = 0) 
     """The test images with the noise every run is measured on."""
     seed = (SEED, list(NOISES).index(kind), round(100 * level), draw)
     return NOISES[kind](clean, level, np.random.default_rng(seed))
+
+
+def _draws(clean: Images, kind: str, level: float) -> Iterator[Images]:
+    """The noisy pictures that an accuracy is the mean over, one draw after the other."""
+    for draw in range(DRAWS if kind == "gaussian" else 1):
+        yield noisy_test_images(clean, kind, level, draw=draw)
 
 
 def _maybe(denoise: Predict | None, images: Images) -> Images:
