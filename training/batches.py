@@ -18,6 +18,8 @@ from services.core.noise import NOISES, Images
 from training.augment import warp
 from training.data import Digits
 
+WARPED_SHARE = 0.75  # of the pictures, in epochs that warp
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseMix:
@@ -50,7 +52,7 @@ class NoiseMix:
 
 
 class NoisyBatches(keras.utils.PyDataset):
-    """`({"noisy", "clean"}, label)` batches; with `warped_share` 0 and no shuffling they serve for validation."""
+    """`({"noisy", "clean"}, label)` batches; with no warped epochs and no shuffling they serve for validation."""
 
     def __init__(
         self,
@@ -59,13 +61,12 @@ class NoisyBatches(keras.utils.PyDataset):
         *,
         batch_size: int,
         seed: int,
-        warped_share: float = 0.75,
         warped_epochs: float = math.inf,
         shuffle: bool = True,
     ) -> None:
         super().__init__()
         self.digits, self.mix, self.batch_size, self.seed = digits, mix, batch_size, seed
-        self.warped_share, self.warped_epochs, self.shuffle = warped_share, warped_epochs, shuffle
+        self.warped_epochs, self.shuffle = warped_epochs, shuffle
         self.epoch = 0  # set by FollowEpoch, so that a resumed run is in step
 
     def __len__(self) -> int:
@@ -74,8 +75,9 @@ class NoisyBatches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[dict[str, Images], np.ndarray]:
         chosen = self.digits[self._order()[step * self.batch_size : (step + 1) * self.batch_size]]
         rng = np.random.default_rng((self.seed, 1, self.epoch, step))
-        warped = self.warped_share and self.epoch < self.warped_epochs
-        clean = warp(chosen.images, rng, share=self.warped_share) if warped else chosen.images
+        clean = chosen.images
+        if self.epoch < self.warped_epochs:
+            clean = warp(clean, rng, share=WARPED_SHARE)
         return {"noisy": self.mix.apply(clean, rng), "clean": clean}, chosen.labels
 
     def _order(self) -> np.ndarray:

@@ -55,7 +55,7 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
         mix,
         batch_size=min(500, len(data.validation)),
         seed=config.seed + 1,
-        warped_share=0,
+        warped_epochs=0,
         shuffle=False,
     )
 

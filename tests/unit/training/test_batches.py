@@ -36,7 +36,7 @@ def test_another_epoch_brings_other_noise_and_another_order(digits):
 
 
 def test_an_epoch_shows_every_picture_at_most_once(digits):
-    shown = batches(digits, warped_share=0)
+    shown = batches(digits, warped_epochs=0)
     pictures = np.concatenate([shown[step][0]["clean"] for step in range(len(shown))])
 
     assert len(pictures) == len(shown) * 32 == 288
