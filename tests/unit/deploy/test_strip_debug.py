@@ -5,12 +5,16 @@ import struct
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
-from importlib.util import find_spec, module_from_spec, spec_from_loader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-SCRIPT = Path("deploy/docker/strip-debug").resolve()
+from deploy.stack.settings import ROOT
+
+SCRIPT = ROOT / "deploy/docker/strip-debug"
+SITE_PACKAGES = Path(np.__file__).parents[1]
 PACKAGES = ("cv2", "opencv_python_headless.libs", "numpy", "numpy.libs", "granian", "grpc", "uvloop", "orjson")
 LOAD = 1
 
@@ -27,8 +31,7 @@ def strip_debug():
 
 def libraries() -> list[Path]:
     """Those that the gateway's image is made of, as their wheels have them, with what is bundled beside them."""
-    site_packages = Path(next(iter(find_spec("numpy").submodule_search_locations))).parent
-    return sorted(path for name in PACKAGES for path in (site_packages / name).rglob("*.so*"))
+    return sorted(path for name in PACKAGES for path in (SITE_PACKAGES / name).rglob("*.so*"))
 
 
 def table_of(elf: bytes) -> tuple[int, int, int]:
@@ -83,9 +86,8 @@ def test_a_hole_between_segments_goes_by_whole_pages(strip_debug):
 
 
 def test_stripped_libraries_load_and_work(tmp_path):
-    packages = Path(next(iter(find_spec("numpy").submodule_search_locations))).parent
     for name in ("numpy", "numpy.libs", "cv2", "opencv_python_headless.libs"):
-        shutil.copytree(packages / name, tmp_path / name, ignore=shutil.ignore_patterns("tests", "f2py"))
+        shutil.copytree(SITE_PACKAGES / name, tmp_path / name, ignore=shutil.ignore_patterns("tests", "f2py"))
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.so*"))
     subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, capture_output=True)
     code = "import cv2, numpy as np; print(cv2.__file__, cv2.resize(np.linalg.inv(2 * np.eye(4)), (2, 2)).sum())"
