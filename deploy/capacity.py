@@ -50,6 +50,7 @@ def table(found: Mapping) -> str:
     conditions = (
         f"From `make bench` of {machine['date']}: {machine['cpu']}, {machine['cores']} cores shared with the load "
         "generator, services/model_server in the place of TensorFlow Serving; "
+        f"{machine['models']}; "
         f"{load['requests_per_s']:,.0f} requests a second of one picture each from {CLIENTS} clients, p99 "
         f"{load['p99_ms']:.1f} ms, that is {per_core:,.0f} per core. Busiest minute {PEAK:g} times the average, cores "
         f"{SHARE:.0%} used."

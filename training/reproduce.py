@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.core.model_digest import CARD, newest, pair
 from training import cost, plots
 from training.config import RECIPES
 from training.recipes import find
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.reproduce", description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="default: %(default)s")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="default: %(default)s")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument("--recipe", choices=RECIPES, action="append", help="only these, and no document")
     args = parser.parse_args(argv)
     for name in args.recipe or RECIPES:
@@ -53,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not (args.runs / "cost.json").exists():
         cost.main(["--runs", str(args.runs)])
-    path = write_document(args.runs, args.docs)
+    path = write_document(args.runs, args.docs, args.models)
     print(path)
     return 0
 
 
-def write_document(runs: Path, docs: Path) -> Path:
+def write_document(runs: Path, docs: Path, models: Path) -> Path:
     """Render the results of all runs that are there, with their plots copied beside the page."""
     found = [name for name in RECIPES if (runs / name / "results.json").exists()]
     results = {name: json.loads((runs / name / "results.json").read_text()) for name in found}
@@ -81,6 +83,7 @@ def write_document(runs: Path, docs: Path) -> Path:
                 "figures come from; the weights are those of the epoch with the lowest validation loss, and the test "
                 "set is only reported on. Minutes are wall time spent in epochs.",
                 _published_table(results),
+                *_shipped(results, models),
                 "## Accuracy against cost",
                 "Accuracy of the whole chain on the 10,000 test images; cost of all its models in ONNX Runtime on one "
                 "thread, the median call of the least disturbed of several rounds. A recipe without a classifier has "
@@ -94,6 +97,20 @@ def write_document(runs: Path, docs: Path) -> Path:
         + "\n"
     )
     return path
+
+
+def _shipped(results: Mapping[str, Any], models: Path) -> list[str]:
+    """Which files the figures of the default recipe belong to, where its run is the one that is shipped."""
+    measured = results["default"]["measured"]
+    card = json.loads((models / "denoiser" / str(newest(models / "denoiser")) / CARD).read_text())["results"]
+    figures = [
+        (card["clean"], measured["clean"]),
+        (card["clean_alone"], measured["clean_alone"]),
+        *((card["chain"]["gaussian"][level], value) for level, value in measured["chain"]["gaussian"].items()),
+    ]
+    if any(on_card != round(found, 5) for on_card, found in figures):
+        return []
+    return [f"The default recipe's run is the shipped pair: {pair(models)}."]
 
 
 def pareto_points(results: Mapping[str, Any], costs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.core.model_digest import pair
 from services.core.noise import NOISES
 from services.core.noise_level import estimate, worth_denoising
 from services.evaluator import mnist
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 if auto lost too much somewhere."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the two models (models)")
-    parser.add_argument("--version", type=int, default=1, help="version of both (1)")
+    parser.add_argument("--version", type=int, help="version of both (the newest of each)")
     parser.add_argument("--dataset", type=Path, help="mnist.npz (else CLEARDIGITS_MNIST, else where Keras keeps it)")
     parser.add_argument("--images", type=int, default=10_000, help="how many (10000)")
     parser.add_argument("--training", action="store_true", help="training images in the place of test images")
@@ -74,9 +75,10 @@ def main(argv: list[str] | None = None) -> int:
     part = "train" if arguments.training else "test"
     with np.load(arguments.dataset or mnist.find()) as arrays:
         pictures, labels = arrays[f"x_{part}"][-arguments.images :], arrays[f"y_{part}"][-arguments.images :]
-    chain = InProcessChain(arguments.models, denoiser=arguments.version, classifier=arguments.version)
+    measured = pair(arguments.models, denoiser=arguments.version, classifier=arguments.version)
+    chain = InProcessChain(arguments.models, denoiser=measured.denoiser, classifier=measured.classifier)
     lines = [
-        f"{len(pictures)} {part} images, percent read right, seed {SEED}. Made by `make denoise-auto`.",
+        f"{len(pictures)} {part} images, percent read right, seed {SEED}, {measured}. Made by `make denoise-auto`.",
         "",
         "| noise | level | always | never | auto | auto denoised | auto behind the better by |",
         "| --- | --- | --- | --- | --- | --- | --- |",

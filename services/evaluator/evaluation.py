@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.model_digest import pair
 from services.core.noise import NOISES
 from services.evaluator import experiment, gallery, latency, quality
 from services.evaluator.client import Denoise, GatewayClient
@@ -20,7 +21,7 @@ from services.evaluator.dataset import Dataset
 from services.evaluator.errors import GatewayError
 from services.evaluator.experiment import Condition, Outcome
 from services.evaluator.progress import Progress
-from services.evaluator.reference import TOLERANCE, Difference, InProcessChain, sha256
+from services.evaluator.reference import TOLERANCE, Difference, InProcessChain
 from services.evaluator.results import ARMS, CLEAN, HEADLINE_LEVEL, Equality, Results
 
 
@@ -61,7 +62,7 @@ def evaluate(
     served = client.served_models(dataset.images[:1])
     chain = InProcessChain(models, **served)
     findings = Findings(Results(_conditions(plan, client, command), _described(dataset), served))
-    findings.results.run["model_sha256"] = {role: sha256(models, role, version) for role, version in served.items()}
+    findings.results.run["pair"] = str(pair(models, **served))
     try:
         _accuracy(plan, dataset, client, chain, findings, progress)
         _latency(plan, dataset, client, chain, findings.results, progress)

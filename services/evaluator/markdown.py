@@ -73,9 +73,8 @@ def latency_table(results: Results) -> str:
 def conditions(results: Results) -> str:
     """Under what conditions the numbers hold, in one sentence or two."""
     run, dataset = results.run, results.dataset
-    models = ", ".join(f"{name} version {version}" for name, version in results.models.items())
     text = (
-        f"{dataset['images']:,} images of {dataset['name']}, seed {run['seed']}, {models}; "
+        f"{dataset['images']:,} images of {dataset['name']}, seed {run['seed']}, {run['pair']}; "
         f"{run['cpu']}, {run['cores']} cores, client on the same machine; `{run['command']}`, {run['date']}."
     )
     if results.equality:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +63,6 @@ class InProcessChain:
     def __init__(self, models: Path, *, denoiser: int, classifier: int) -> None:
         self.denoise = OnnxModel(models / "denoiser" / str(denoiser))
         self.classify = OnnxModel(models / "classifier" / str(classifier))
-
-
-def sha256(models: Path, name: str, version: int) -> str:
-    """Which weights a number belongs to."""
-    return hashlib.sha256((models / name / str(version) / "model.onnx").read_bytes()).hexdigest()
 
 
 def difference(scores: NDArray[np.float32], *expected: NDArray[np.float32]) -> Difference:

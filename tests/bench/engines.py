@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from services.core.model_digest import newest, pair
+
 ROOT = Path(__file__).parents[2]
 BATCHES = (1, 8, 64, 512)
 MODELS = ("denoiser", "classifier")
@@ -64,7 +66,10 @@ def _measure(engine: str, threads: int, seconds: float) -> dict:
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    loaded = {model: engine_class(_newest(model), threads=threads) for model in MODELS}
+    loaded = {
+        model: engine_class(ROOT / "models" / model / str(newest(ROOT / "models" / model)), threads=threads)
+        for model in MODELS
+    }
     ready = time.perf_counter()
     calls = {}
     for model, instance in loaded.items():
@@ -97,10 +102,6 @@ def _median_us(call: object, seconds: float) -> float:
     return 1e6 * float(np.median(times))
 
 
-def _newest(model: str) -> Path:
-    return max((ROOT / "models" / model).glob("[0-9]*"), key=lambda path: int(path.name))
-
-
 def _resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -116,6 +117,7 @@ def _markdown(results: list[dict]) -> str:
         "# Engines",
         "",
         "The shipped pair on three engines: microseconds for a call of so many images (median), both models together.",
+        f"{pair(ROOT / 'models')}; "
         f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f} at the end; "
         "each row is a process of its own, with a warm page cache.",
         "",

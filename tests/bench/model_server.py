@@ -25,6 +25,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
+from services.core.model_digest import newest, pair
 from services.core.tensors import to_proto
 from services.model_server.engines.choice import EngineOptions, load_engine
 from services.pb import tfserving_pb2 as pb
@@ -54,9 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="for each cell of the table (default: 1.5)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/benchmarks/model_server.md")
     options = parser.parse_args(argv)
-    folder = max((ROOT / "models" / options.model).glob("[0-9]*"), key=lambda path: int(path.name))
+    folder = ROOT / "models" / options.model / str(newest(ROOT / "models" / options.model))
 
-    lines = [f"Model `{options.model}` version {folder.name}, {_machine()}, {options.seconds} s a cell.", ""]
+    lines = [f"Model `{options.model}`; {pair(ROOT / 'models')}; {_machine()}, {options.seconds} s a cell.", ""]
     lines[0] += f" Load average before: {os.getloadavg()[0]:.1f}."
     first = {rows: _in_process(folder, rows, options.seconds) for rows in BATCHES}
     tables = {}

@@ -20,7 +20,7 @@ def made_up_results():
     counts = [[90 if row == column else 1 for column in range(10)] for row in range(10)]
     return Results(
         run={"seed": 1, "cpu": "CPU", "cores": 2, "command": "made up for a test " * 8, "date": "2026-01-01",
-             "url": "here", "batch": 1, "in_flight": 1, "retries": 0},
+             "url": "here", "pair": "denoiser 1, classifier 1", "batch": 1, "in_flight": 1, "retries": 0},
         dataset={"name": "made up", "images": 1000, "sha256": "0" * 64},
         models={"denoiser": 1, "classifier": 1},
         cells=[cell(noise, level, arm) for noise, level in where for arm in ARMS],

@@ -1,7 +1,6 @@
 """Measure the gateway: `python -m tests.load.bench` (`make bench`). About two minutes, on an idle machine with wrk."""
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 
+from services.core.model_digest import pair
 from tests.load.bench import floors, report, usage
 from tests.load.bench.wrk import Load, press
 from tests.support.stack import MODELS, ROOT, Child, Stack, free_port, running_stack
@@ -173,13 +173,12 @@ def _bulk(url: str) -> float:
 def _machine(seconds: int, rounds: int) -> dict:
     with Path("/proc/cpuinfo").open() as lines:
         cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    versions = {name: floors.newest(MODELS / name).name for name in ("denoiser", "classifier")}
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": cpu,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "models": json.dumps(versions).strip("{}").replace('"', ""),
+        "models": str(pair(MODELS)),
         "seconds": seconds,
         "rounds": rounds,
         "bulk_images": BULK_IMAGES,

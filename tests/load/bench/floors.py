@@ -17,6 +17,7 @@ from flask import Flask
 from granian.constants import Interfaces
 from granian.server import Server as Granian
 
+from services.core.model_digest import newest
 from services.core.tensors import to_proto
 from services.pb import tfserving_pb2 as pb
 
@@ -30,7 +31,7 @@ class Models:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._sessions = [
-            onnxruntime.InferenceSession(str(newest(models / name) / "model.onnx"), options)
+            onnxruntime.InferenceSession(str(models / name / str(newest(models / name)) / "model.onnx"), options)
             for name in ("denoiser", "classifier")
         ]
 
@@ -45,11 +46,6 @@ class Models:
     def read(self, images: np.ndarray) -> np.ndarray:
         """The whole chain."""
         return self.classify(self.denoise(images))
-
-
-def newest(model: Path) -> Path:
-    """The folder of a model's highest version."""
-    return max((child for child in model.iterdir() if child.name.isdecimal()), key=lambda child: int(child.name))
 
 
 def compute_ms(models: Models) -> float:

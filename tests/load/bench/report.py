@@ -64,7 +64,7 @@ def markdown(found: Mapping) -> str:
     paragraph = (
         f"`make bench` wrote this page and [gateway.json](gateway.json) on {machine['date']}: {machine['cpu']}, "
         f"{cores} cores shared by wrk, one gateway worker and two model servers; Python {machine['python']}; "
-        f"model versions {machine['models']}. Closed loop, keep-alive, one PNG of a noisy digit each; medians of "
+        f"{machine['models']}. Closed loop, keep-alive, one PNG of a noisy digit each; medians of "
         f"{machine['rounds']} rounds of {machine['seconds']} s. Ratios within one run count more than figures."
     )
     verdicts = [(name, goal, value, "met" if met else "**missed**") for name, goal, value, met in targets(found)]

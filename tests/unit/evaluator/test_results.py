@@ -18,11 +18,14 @@ def cell(noise, level, arm, correct, total=1000):
     )
 
 
+PAIR = "denoiser 1, classifier 1 (files sha256:0123456789abcdef)"
+
+
 @pytest.fixture
 def results():
     ms = {"mean": 2.0, "p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 4.0, "p99.9": 9.0, "max": 12.0}
     return Results(
-        run={"seed": 1, "cpu": "CPU", "cores": 2, "command": "make evaluate", "date": "2026-01-01"},
+        run={"seed": 1, "cpu": "CPU", "cores": 2, "command": "make evaluate", "date": "2026-01-01", "pair": PAIR},
         dataset={"name": "MNIST test", "images": 1000, "sha256": "00"},
         models={"denoiser": 1, "classifier": 1},
         cells=[

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from services.core.model_digest import pair, stamps
 from training import reproduce
 from training.config import RECIPES
 from training.measure import LEVELS
@@ -39,8 +40,31 @@ def runs(tmp_path):
     return tmp_path / "runs" / "reproduce"
 
 
-def test_published_and_ours_stand_side_by_side(runs, tmp_path):
-    page = reproduce.write_document(runs, tmp_path / "docs").read_text()
+@pytest.fixture
+def models(tmp_path):
+    """A pair as it is shipped, whose card says what the default recipe's run found."""
+    for name in ("denoiser", "classifier"):
+        version = tmp_path / "models" / name / "3"
+        version.mkdir(parents=True)
+        (version / "model.onnx").write_text(name)
+        (version / "model_card.json").write_text(json.dumps({"results": measured(0.9)}))
+    return tmp_path / "models"
+
+
+def test_the_page_names_the_files_of_the_pair_when_the_run_is_the_shipped_one(runs, models, tmp_path):
+    page = reproduce.write_document(runs, tmp_path / "docs", models).read_text()
+
+    assert stamps(page) == {str(pair(models))}
+
+
+def test_the_page_names_no_pair_when_another_one_is_shipped(runs, models, tmp_path):
+    (models / "denoiser/3/model_card.json").write_text(json.dumps({"results": measured(0.91)}))
+
+    assert stamps(reproduce.write_document(runs, tmp_path / "docs", models).read_text()) == set()
+
+
+def test_published_and_ours_stand_side_by_side(runs, models, tmp_path):
+    page = reproduce.write_document(runs, tmp_path / "docs", models).read_text()
 
     assert (
         "| fully-connected | 97.6 % on the clean test set | test accuracy 97.65% | 1 | 2 | 0.2 "
@@ -49,30 +73,30 @@ def test_published_and_ours_stand_side_by_side(runs, tmp_path):
     assert "| default | none; the targets are in training/README.md | clean 99.00%, Gaussian 0.5 90.00% |" in page
 
 
-def test_cost_is_ranked_and_the_front_marked(runs, tmp_path):
-    page = reproduce.write_document(runs, tmp_path / "docs").read_text()
+def test_cost_is_ranked_and_the_front_marked(runs, models, tmp_path):
+    page = reproduce.write_document(runs, tmp_path / "docs", models).read_text()
 
     assert "| default, classifier alone | 98.00% | 90.00% | 90.00% | 1 | 2,000,000 | yes |" in page
     assert "| dense-autoencoder | – | – | – | 10 | 200,000 |  |" in page
     assert "| mlp | 99.00% | 50.00% | 50.00% | 20 | 200,000 |  |" in page
 
 
-def test_every_picture_on_the_page_lies_beside_it(runs, tmp_path):
-    path = reproduce.write_document(runs, tmp_path / "docs")
+def test_every_picture_on_the_page_lies_beside_it(runs, models, tmp_path):
+    path = reproduce.write_document(runs, tmp_path / "docs", models)
     links = [part.split(")")[0] for part in path.read_text().split("](")[1:]]
 
     assert links
     assert all((path.parent / link).is_file() for link in links)
 
 
-def test_what_was_held_out_is_shown_once_it_was_run(runs, tmp_path):
-    assert "never seen" not in reproduce.write_document(runs, tmp_path / "docs").read_text()
+def test_what_was_held_out_is_shown_once_it_was_run(runs, models, tmp_path):
+    assert "never seen" not in reproduce.write_document(runs, tmp_path / "docs", models).read_text()
 
     (runs.parent / "held-out").mkdir()
     (runs.parent / "held-out" / "table.md").write_text("| noise kind |")
     assert (
         "## Noise never seen in training\n\n| noise kind |"
-        in reproduce.write_document(runs, tmp_path / "docs").read_text()
+        in reproduce.write_document(runs, tmp_path / "docs", models).read_text()
     )
 
 
