@@ -67,7 +67,7 @@ fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh wh
 ##@ Measure
 
 bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/gateway.md (two minutes, idle machine; ARGS="--rounds 1")
-	$(DEV)/bin/python -m tests.load.bench $(ARGS)
+	$(DEV)/bin/python -m tests.bench.gateway $(ARGS)
 
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
@@ -82,7 +82,7 @@ loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenario
 
 cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
 	rm -rf build/fused && $(DEV)/bin/python -m training.fused --output build/fused
-	$(DEV)/bin/python -m services.evaluator.cost $(ARGS)
+	$(DEV)/bin/python -m services.evaluator.studies.chaining_cost $(ARGS)
 
 .PHONY: evaluate load loadgen cost
 
@@ -132,11 +132,11 @@ protos: $(DEV)/.done ## regenerate services/pb from protos/
 
 .PHONY: denoise-auto
 denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always and never, at every noise?
-	$(DEV)/bin/python -m services.evaluator.denoise_auto --report docs/results/denoise-auto.md $(DENOISE_AUTO)
+	$(DEV)/bin/python -m services.evaluator.studies.denoise_auto --report docs/results/denoise-auto.md $(DENOISE_AUTO)
 
 .PHONY: docs-page
-docs-page: $(DEV)/.done ## write services/gateway/docs.html from openapi.yaml
-	$(DEV)/bin/python -m services.gateway.docs_page
+docs-page: $(DEV)/.done ## write services/gateway/pages/docs.html from openapi.yaml
+	$(DEV)/bin/python -m deploy.docs_page
 
 ROLES := gateway model_server evaluator training serve tracing
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt

@@ -17,13 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from services.core.noise import NOISES
-from services.evaluator import command, compare, dataset, gallery, markdown, pictures, report, results
+from services.evaluator import command
 from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
+from services.evaluator.data import dataset
 from services.evaluator.errors import GatewayError, ReportError
-from services.evaluator.evaluation import Findings, Plan, evaluate
+from services.evaluator.measure import compare, gallery, results
+from services.evaluator.measure.evaluation import Findings, Plan, evaluate
+from services.evaluator.measure.requirements import Requirement, requirement
 from services.evaluator.progress import Progress
-from services.evaluator.require import Requirement, requirement
+from services.evaluator.report import html as report
+from services.evaluator.report import markdown
+from services.evaluator.report import strip as pictures
 
 MISSED = 1
 

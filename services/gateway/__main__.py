@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from services.core.errors import ConfigError
-from services.gateway.auth import ApiKeys
+from services.gateway.admission.auth import ApiKeys
 from services.gateway.config import PREFIX, GatewayConfig, tracing_is_wanted
 from services.runtime.logs import configure_logging
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"gateway: {exc}", file=sys.stderr)
         return 2
     configure_logging(level=config.log_level, log_format=config.log_format)
-    from services.gateway.serve import serve
+    from services.gateway.server.workers import serve
 
     return serve(config)
 

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from flask import Flask
 
-from services.gateway.answers import ModelNames
-from services.gateway.batching import Batcher
-from services.gateway.chain import Reading, read_digits
+from services.gateway.admission.admission import Edge
+from services.gateway.admission.encoding import guard
+from services.gateway.admission.problems import register_problems
+from services.gateway.api.answers import ModelNames
+from services.gateway.api.oip import oip_blueprint
+from services.gateway.api.readiness import Readiness, ReadinessCheck
+from services.gateway.api.recognize import Recognize, gateway_blueprint
+from services.gateway.api.tfserving_rest import tfserving_rest_blueprint
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import Deadline
-from services.gateway.docs import docs_blueprint
-from services.gateway.door import guard
-from services.gateway.edge import Edge
-from services.gateway.health import Readiness, ReadinessCheck
 from services.gateway.metrics import Metrics
-from services.gateway.models import Model, RemoteModel
-from services.gateway.oip import oip_blueprint
-from services.gateway.page import create_page
-from services.gateway.problems import register_problems
-from services.gateway.reader import BlockingReader, Reader
-from services.gateway.routes import Recognize, gateway_blueprint
-from services.gateway.tfserving_rest import tfserving_rest_blueprint
-from services.gateway.wires import Metadata
+from services.gateway.models.remote import Model, RemoteModel
+from services.gateway.models.transport import Metadata
+from services.gateway.pages.demo import create_page
+from services.gateway.pages.docs import docs_blueprint
+from services.gateway.reading.batching import Batcher
+from services.gateway.reading.chain import Reading, read_digits
+from services.gateway.reading.reader import BlockingReader, Reader
 
 if TYPE_CHECKING:
-    from services.gateway.tracing import Tracing
+    from services.gateway.admission.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.core.errors import ConfigError
-from services.model_server.batching import BatchingRunner
-from services.model_server.batching_parameters import BatchingParameters
+from services.model_server.calls.examples import Examples
+from services.model_server.calls.prediction import Prediction
 from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
 from services.model_server.engines.choice import EngineOptions
-from services.model_server.examples import Examples
-from services.model_server.grpc_api import handlers
-from services.model_server.lane import LaneServer, answers
-from services.model_server.loading import ServableLoader
+from services.model_server.interfaces.grpc_api import handlers
+from services.model_server.interfaces.grpc_server import HealthReporter, bind, build_server
+from services.model_server.interfaces.lane import LaneServer, answers
+from services.model_server.interfaces.rest import RestApi
+from services.model_server.interfaces.rest_server import RestServer
 from services.model_server.metrics import Metrics
-from services.model_server.prediction import Prediction
-from services.model_server.repository import ModelRepository
-from services.model_server.rest import RestApi
-from services.model_server.rest_server import RestServer
-from services.model_server.runners import DirectRunner, Runner
-from services.model_server.served_model import RetryPolicy
-from services.model_server.server import HealthReporter, bind, build_server
+from services.model_server.running.batching import BatchingRunner
+from services.model_server.running.batching_parameters import BatchingParameters
+from services.model_server.running.runners import DirectRunner, Runner
 from services.model_server.statuses import StatusError
-from services.model_server.watch import Watcher
+from services.model_server.versions.loading import ServableLoader
+from services.model_server.versions.repository import ModelRepository
+from services.model_server.versions.served_model import RetryPolicy
+from services.model_server.watcher import Watcher
 
 
 class ModelServer:

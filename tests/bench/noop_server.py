@@ -6,8 +6,8 @@ import grpc
 
 from services.core.tensors import from_proto, to_proto
 from services.model_server.config import ServerConfig
-from services.model_server.grpc_api import PREDICTION_SERVICE, unary
-from services.model_server.server import bind, build_server
+from services.model_server.interfaces.grpc_api import PREDICTION_SERVICE, unary
+from services.model_server.interfaces.grpc_server import bind, build_server
 from services.pb import tfserving_pb2 as pb
 
 

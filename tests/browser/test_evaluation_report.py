@@ -2,8 +2,9 @@
 
 import pytest
 
-from services.evaluator import gallery, report
-from services.evaluator.results import Cell, Confusion, Equality, Latency, Quality, Reliability, Results
+from services.evaluator.measure import gallery
+from services.evaluator.measure.results import Cell, Confusion, Equality, Latency, Quality, Reliability, Results
+from services.evaluator.report import html as report
 from tests.support.tiny_models import prototypes
 
 MS = {"mean": 2.0, "p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 4.0, "p99.9": 9.0, "max": 12.0}

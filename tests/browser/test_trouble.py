@@ -7,7 +7,7 @@ import time
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from services.gateway.auth import hash_key
+from services.gateway.admission.auth import hash_key
 from tests.support.stack import running_stack
 
 BACK_MS = 20_000

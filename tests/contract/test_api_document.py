@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from services.gateway.admission.problems import PROBLEMS
+from services.gateway.api.options import DENOISE, INCLUDE, NAMES
 from services.gateway.config import PREFIX, GatewayConfig
-from services.gateway.options import DENOISE, INCLUDE, NAMES
-from services.gateway.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/API.md").read_text()
-OPENAPI = yaml.safe_load((ROOT / "services/gateway/openapi.yaml").read_text())
+OPENAPI = yaml.safe_load((ROOT / "services/gateway/api/openapi.yaml").read_text())
 CONFIG = (ROOT / "services/gateway/config.py").read_text()
 EXAMPLES = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
 

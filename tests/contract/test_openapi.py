@@ -23,10 +23,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 import services
-from services.gateway import docs_page
+from deploy import docs_page
+from services.gateway.admission.problems import PROBLEMS
 from services.gateway.app import create_app
 from services.gateway.config import GatewayConfig
-from services.gateway.problems import PROBLEMS
 from tests.support.fakes import fake_classifier, fake_denoiser
 
 DOCUMENT = yaml.safe_load(docs_page.SOURCE.read_text())
@@ -113,7 +113,7 @@ def test_every_problem_is_described():
 
 
 def test_the_version_is_the_same_everywhere():
-    pyproject = (docs_page.HERE.parents[1] / "pyproject.toml").read_text()
+    pyproject = (docs_page.ROOT / "pyproject.toml").read_text()
 
     assert DOCUMENT["info"]["version"] == services.__version__
     assert f'version = "{services.__version__}"' in pyproject

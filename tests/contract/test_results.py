@@ -3,8 +3,8 @@
 import pytest
 
 from services.core.model_digest import pair, stamps
-from services.evaluator import markdown, plots
-from services.evaluator.results import read
+from services.evaluator.measure.results import read
+from services.evaluator.report import markdown, plots
 
 DOCS = markdown.ROOT / "docs"
 PAGES = sorted(

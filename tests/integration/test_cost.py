@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import compose
 
-from services.evaluator import cost
+from services.evaluator.studies import chaining_cost as cost
 from tests.support.tiny_models import digits, write_tiny_models
 
 

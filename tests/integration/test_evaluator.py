@@ -10,7 +10,7 @@ import pytest
 
 from deploy.stack.chain import wait_until
 from services.evaluator.__main__ import main
-from services.evaluator.results import read
+from services.evaluator.measure.results import read
 from tests.support.stack import MODELS, running_stack
 from tests.support.tiny_models import digits
 

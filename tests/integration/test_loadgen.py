@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from services.evaluator import loadgen
+from services.evaluator.loadgen import __main__ as loadgen
 from tests.support.fake_gateway import fake_gateway
 from tests.support.tiny_models import digits, write_tiny_models
 

@@ -13,7 +13,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
 from services.core import images as codec
-from services.evaluator.reference import InProcessChain
+from services.evaluator.in_process import InProcessChain
 
 NPY = "application/x-npy"
 

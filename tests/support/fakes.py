@@ -7,8 +7,8 @@ import numpy as np
 
 from services.core.errors import ModelError
 from services.gateway.deadlines import Deadline
-from services.gateway.models import Prediction, VersionStatus
-from services.gateway.wires import Metadata
+from services.gateway.models.remote import Prediction, VersionStatus
+from services.gateway.models.transport import Metadata
 
 
 class FakeModel:

@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.model_server import saved_model
+from services.model_server.engines import saved_model
 from services.model_server.engines.base import Engine, LoadError
 
 ONNX_FILE = "model.onnx"

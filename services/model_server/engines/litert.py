@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from services.core.tensors import dtype_number
 from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.saved_model import read_definitions
+from services.model_server.engines.saved_model import read_definitions
 from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
 from services.pb import tfserving_pb2 as pb
 

@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_number
 from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.saved_model import read_definitions
+from services.model_server.engines.saved_model import read_definitions
 from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
 from services.pb import tfserving_pb2 as pb
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from services.core.errors import InvalidInputError
-from services.model_server import saved_model
+from services.model_server.engines import saved_model
 from services.model_server.engines.base import ComputeError, LoadError
 
 

@@ -1,0 +1,1 @@
+"""The pictures that are asked, and their labels."""

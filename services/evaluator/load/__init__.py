@@ -1,0 +1,1 @@
+"""Load tests: users that come and go, every answer checked."""

@@ -1,0 +1,165 @@
+"""Users of the chain, for Locust. Every answer is checked: a wrong or mixed-up digit is a failure, however fast.
+
+`make load` runs this with samples whose digits are known; see __main__.py for the options.
+"""
+
+import json
+import random
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+
+import gevent
+from gevent.pool import Pool
+from locust import FastHttpUser, LoadTestShape, constant, events, task
+from locust.contrib.fasthttp import ResponseContextManager
+from locust.env import Environment
+from locust.exception import StopUser
+
+from services.evaluator.data.samples import Samples
+from services.evaluator.load.answers import mistake
+from services.evaluator.load.shapes import PROFILES, users_at
+
+BULK_IMAGES = 64
+ROUTE = "/v1/recognize?preprocess=none"
+REFUSED = (429, 503)
+LONGEST_PAUSE_S = 5.0
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser: ArgumentParser) -> None:
+    parser.add_argument("--samples", default="reports/load/samples.npz", help="pictures and the digits in them")
+    parser.add_argument("--load-profile", choices=[*PROFILES, "open"], default="mix", help="how load comes and goes")
+    parser.add_argument("--seconds", type=float, default=60, help="how long")
+    parser.add_argument("--peak", type=int, default=32, help="users at the peak")
+    parser.add_argument("--rate", type=float, default=200, help="arrivals a second, for the open profile")
+
+
+class Known:
+    """The samples, encoded once, shared by all users."""
+
+    samples: Samples
+    pngs: list[bytes]
+
+
+@events.test_start.add_listener
+def _load_samples(environment: Environment, **_: object) -> None:
+    Known.samples = Samples.read(Path(environment.parsed_options.samples))
+    Known.pngs = Known.samples.pngs()
+
+
+class Caller(FastHttpUser):
+    """Sends digits and checks what comes back."""
+
+    abstract = True
+
+    def ask(self, name: str, chosen: list[int], data: bytes, content_type: str) -> None:
+        headers = {"Content-Type": content_type}
+        with self.client.post(ROUTE, data=data, headers=headers, name=name, catch_response=True) as response:
+            if response.status_code in REFUSED and "Retry-After" in response.headers:
+                self.refused(name, response)
+                return
+            if response.status_code != 200:
+                response.failure(f"status {response.status_code}")
+                return
+            wrong = mistake(response.content, [int(Known.samples.digits[at]) for at in chosen])
+            if wrong:
+                response.failure(wrong)
+
+    def refused(self, name: str, response: ResponseContextManager) -> None:
+        """Overload answered politely: no failure where overload is meant, and the caller stays away for a while."""
+        pause_s = min(float(response.headers["Retry-After"]), LONGEST_PAUSE_S)
+        if self.environment.parsed_options.load_profile in ("mix", "soak"):
+            response.failure(f"refused with {response.status_code}")
+        else:
+            response.request_meta["name"] = f"{name}, refused"
+            response.success()
+        gevent.sleep(pause_s)
+
+
+class Person(Caller):
+    """Posts what people post, in about the mix they do, one request after the other."""
+
+    wait_time = constant(0)
+
+    @task(60)
+    def one_png(self) -> None:
+        at = random.randrange(len(Known.pngs))
+        self.ask("one PNG", [at], Known.pngs[at], "image/png")
+
+    @task(20)
+    def one_json_array(self) -> None:
+        at = random.randrange(len(Known.pngs))
+        body = {"images": [Known.samples.pixels[at].tolist()], "scale": 255}
+        self.ask("one JSON array", [at], json.dumps(body).encode(), "application/json")
+
+    @task(10)
+    def multipart_upload(self) -> None:
+        chosen = random.choices(range(len(Known.pngs)), k=3)
+        self.ask("multipart, 3 PNGs", chosen, *multipart([Known.pngs[at] for at in chosen]))
+
+    @task(10)
+    def bulk(self) -> None:
+        chosen = random.choices(range(len(Known.pngs)), k=BULK_IMAGES)
+        body = Known.samples.pixels[chosen].tobytes()
+        self.ask(f"{BULK_IMAGES} images, raw bytes", chosen, body, "application/octet-stream")
+
+
+class Arrivals(Caller):
+    """Open loop: PNGs arrive at a constant rate (Poisson), whether or not earlier ones were answered.
+
+    Latency counts from the moment a request was due, so a slow service cannot hide by slowing its clients down; how
+    late requests were sent is reported as a row of its own, and a run that fell far behind says more about this client.
+    """
+
+    fixed_count = 1
+    concurrency = 512  # connections
+    wait_time = constant(0)
+
+    @task
+    def arrive(self) -> None:
+        pool = Pool(self.concurrency)
+        dice = random.Random(1)
+        options = self.environment.parsed_options
+        due = time.perf_counter()
+        ends = due + options.seconds
+        while (due := due + dice.expovariate(options.rate)) < ends:
+            gevent.sleep(max(0.0, due - time.perf_counter()))
+            pool.spawn(self._one, due)  # waits when all connections are busy: that, too, is falling behind
+        pool.join()
+        raise StopUser
+
+    def _one(self, due: float) -> None:
+        self._note("sent behind schedule by", time.perf_counter() - due)
+        at = random.randrange(len(Known.pngs))
+        self.ask("one PNG", [at], Known.pngs[at], "image/png")
+        self._note("one PNG, from when it was due", time.perf_counter() - due)
+
+    def _note(self, name: str, seconds: float) -> None:
+        self.environment.events.request.fire(
+            request_type="OPEN", name=name, response_time=1e3 * seconds, response_length=0, exception=None, context={}
+        )
+
+
+class Shape(LoadTestShape):
+    """How many users there are at each moment, and of which kind."""
+
+    def tick(self) -> tuple[int, float, list[type[Caller]]] | None:
+        options = self.runner.environment.parsed_options
+        if self.get_run_time() > options.seconds:
+            return None
+        if options.load_profile == "open":
+            return 1, 1, [Arrivals]
+        users = users_at(options.load_profile, self.get_run_time() / options.seconds, options.peak)
+        return users, max(1, options.peak), [Person]
+
+
+def multipart(pngs: list[bytes]) -> tuple[bytes, str]:
+    """A form with one file for each PNG."""
+    boundary = "cleardigits-load"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{at}.png"\r\n'
+        "Content-Type: image/png\r\n\r\n".encode() + png + b"\r\n"
+        for at, png in enumerate(pngs)
+    ]  # fmt: skip
+    return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

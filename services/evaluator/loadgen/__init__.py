@@ -1,0 +1,1 @@
+"""MLPerf LoadGen on the running chain."""

@@ -1,0 +1,1 @@
+"""What is measured, and the numbers that come of it."""

@@ -1,0 +1,116 @@
+"""One self-contained HTML file from results: no network, no script needed, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from services.evaluator.errors import ReportError
+from services.evaluator.measure.compare import Change
+from services.evaluator.measure.gallery import Exhibit
+from services.evaluator.measure.requirements import Requirement
+from services.evaluator.measure.results import ARMS, CLEAN, Cell, Confusion, Results
+from services.evaluator.report import plots
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def html(
+    results: Results,
+    pictures: Mapping[str, Sequence[Exhibit]],
+    *,
+    changes: Sequence[Change] = (),
+    requirements: Sequence[Requirement] = (),
+) -> str:
+    """The report as one page."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"percent": _percent, "words": plots.words, "where": _where, "p": _p_value}
+    environment.filters["cell_of"] = lambda arm, noise, level: results.cell(noise, level, arm)
+    measured = [case for case in results.latencies if case.ms]
+    drawings = {
+        "accuracy": plots.accuracy(results) if results.noises() else "",
+        "quality": plots.quality(_at_headline(results)) if results.qualities else "",
+        "reliability": plots.reliability(results.reliabilities) if results.reliabilities else "",
+        "distribution": plots.latency_distribution(measured[0]) if measured else "",
+        "percentiles": plots.percentiles(measured) if measured else "",
+        "stages": plots.stages(measured) if measured else "",
+    }
+    return environment.get_template("report.html").render(
+        results=results,
+        drawings={name: Markup(drawing) for name, drawing in drawings.items()},  # made here, from numbers
+        style=Markup(_read("colours.css") + _read("report.css")),
+        arms=ARMS,
+        clean=CLEAN,
+        headline=_headline_cells(results),
+        confusions=[(each, _shares(each)) for each in results.confusions],
+        galleries=_galleries(results, pictures),
+        worst=pictures.get("worst", ()),
+        changes=sorted(changes, key=lambda change: (not change.significant, change.points)),
+        requirements=[(each.text, each.measured(results), each.met(results)) for each in requirements],
+    )
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Save everything a run leaves behind; raises ReportError when the folder cannot take it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (folder / name).write_bytes(data)
+    except OSError as exc:
+        raise ReportError(f"cannot write to {folder}: {exc.strerror}; name another folder with --report") from exc
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _headline_cells(results: Results) -> dict[str, Cell | None]:
+    found = results.headline()
+    at = found or (CLEAN, 0.0)
+    return {
+        "clean": results.cell(CLEAN, 0.0, "never"),
+        "noisy": results.cell(*at, "never") if found else None,
+        "denoised": results.cell(*at, "always") if found else None,
+        "auto": results.cell(*at, "auto") if found else None,
+    }
+
+
+def _at_headline(results: Results) -> list:
+    headline = results.headline()
+    level = headline[1] if headline else 0.0
+    chosen = [each for each in results.qualities if each.level == level]
+    return chosen or results.qualities
+
+
+def _galleries(results: Results, pictures: Mapping[str, Sequence[Exhibit]]) -> list[tuple[str, Sequence[Exhibit]]]:
+    """Every noise at the headline level; the headline noise at every level."""
+    headline = results.headline()
+    return [
+        (_where(group[0].noise, group[0].level), group)
+        for name, group in pictures.items()
+        if name != "worst" and group and headline and (group[0].level == headline[1])
+    ]
+
+
+def _shares(confusion: Confusion) -> list[list[float]]:
+    """Each row as shares of what was written."""
+    return [[count / max(1, sum(row)) for count in row] for row in confusion.counts]
+
+
+def _percent(share: float, places: int = 2) -> str:
+    return f"{100 * share:.{places}f} %"
+
+
+def _where(noise: str, level: float) -> str:
+    return f"{plots.words(noise)} {level:g}" if level else "clean"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"

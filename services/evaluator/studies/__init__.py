@@ -1,0 +1,1 @@
+"""Experiments of their own, on stacks of their own."""

@@ -1,0 +1,1 @@
+"""One file for each operation and dialect: requests read, answers written."""

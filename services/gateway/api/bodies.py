@@ -1,0 +1,163 @@
+"""Request bodies of every kind -> one batch of images (n, 28, 28, 1), and the options the body itself carried."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from io import BytesIO
+
+import numpy as np
+import orjson
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from services.core import images, pixels
+from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
+from services.core.preprocessing import to_digit, to_digits
+from services.gateway.api.options import DEFAULTS, NAMES, Options
+from services.gateway.limits import Limits
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
+_SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))
+_ALL_IMAGE_TYPES = frozenset(IMAGE_TYPES) | _SYNONYMS
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DATA_URL = re.compile(r"data:[\w./+-]*;base64,")
+
+
+def read_request(
+    body: bytes, content_type: str | None, *, query: Mapping[str, str], limits: Limits
+) -> tuple[np.ndarray, Options]:
+    """The images in `body`, float32 (n, 28, 28, 1), and what is asked for them; the query wins over the body."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind in _ALL_IMAGE_TYPES:
+        options = DEFAULTS.updated(query)
+        return to_digit(images.decode(body, max_pixels=limits.max_pixels), preprocess=options.preprocess)[None], options
+    read = _READERS.get(kind)
+    if read is None:
+        raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
+    given, pictures = read(body, content_type or "", limits)
+    options = DEFAULTS.updated(given).updated(query)
+    return _digits(pictures, options.preprocess), options
+
+
+def parse_json(body: bytes, *, max_depth: int) -> object:
+    """A JSON value nested at most `max_depth` deep."""
+    if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be too deep
+        brackets = np.frombuffer(_STRING.sub(b"", body).translate(None, _NO_BRACKETS), np.uint8)
+        opening = (brackets == ord("[")) | (brackets == ord("{"))
+        depth = int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
+        if depth > max_depth:
+            raise InvalidInputError(f"JSON nested {depth} deep; at most {max_depth}")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInputError(f"not JSON: {exc}") from exc
+
+
+Body = tuple[Mapping[str, object], "np.ndarray | list[np.ndarray]"]  # options in it, raw pixels or decoded pictures
+
+
+def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
+    value = parse_json(body, max_depth=limits.max_json_depth)
+    if not isinstance(value, dict) or not isinstance(value.get("images"), list):
+        raise InvalidInputError('a JSON body is an object with a list of "images"')
+    entries = value["images"]
+    unknown = value.keys() - {"images", "scale", *NAMES}
+    if unknown:
+        raise InvalidInputError(
+            f"no key is called {sorted(unknown)[0]!r:.40}; there are images, scale, {', '.join(NAMES)}"
+        )
+    scale = value.get("scale")
+    if scale is not None and (isinstance(scale, bool) or scale not in pixels.SCALES):
+        raise InvalidInputError(f"scale={scale!r:.40}: it is 255 or 1")
+    _check_count(len(entries), limits)
+    given = {name: value[name] for name in NAMES if name in value}
+    if any(isinstance(entry, str) for entry in entries):
+        return given, _each(entries, lambda entry: _from_base64(entry, limits))
+    return given, pixels.from_lists(entries, scale=scale)
+
+
+def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
+    _, parameters = parse_options_header(content_type)
+    if not parameters.get("boundary"):
+        raise InvalidInputError("multipart/form-data without a boundary")
+    parser = FormDataParser(
+        stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.max_images + len(NAMES), silent=False
+    )
+    try:
+        _, form, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), parameters)
+    except RequestEntityTooLarge as exc:
+        raise TooLargeError(
+            f"more parts than {limits.max_images} images and their options, or a text field too long"
+        ) from exc
+    except (ValueError, UnicodeError) as exc:
+        raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
+    uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
+    _check_count(len(uploads), limits)
+    return form.to_dict(), _each(uploads, lambda data: images.decode(data, max_pixels=limits.max_pixels))
+
+
+def _read_octets(body: bytes, content_type: str, limits: Limits) -> Body:
+    return {}, _counted(pixels.from_bytes(body), limits)
+
+
+def _read_npy(body: bytes, content_type: str, limits: Limits) -> Body:
+    return {}, _counted(pixels.from_npy(body), limits)
+
+
+_READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
+    "multipart/form-data": _read_multipart,
+    "application/json": _read_json,
+    "application/octet-stream": _read_octets,
+    "application/x-npy": _read_npy,
+}
+
+
+def _digits(pictures: np.ndarray | list[np.ndarray], preprocess: str) -> np.ndarray:
+    if isinstance(pictures, np.ndarray):
+        return to_digits(pictures, preprocess=preprocess)
+    return np.stack(_each(pictures, lambda picture: to_digit(picture, preprocess=preprocess)))
+
+
+def _each(items: list, read: Callable) -> list[np.ndarray]:
+    """`read` every item; what goes wrong says with which."""
+    done = []
+    for index, item in enumerate(items):
+        try:
+            done.append(read(item))
+        except InvalidInputError as exc:
+            if len(items) == 1:
+                raise
+            raise type(exc)(f"{pixels.which(index, len(items))}: {exc}") from exc
+    return done
+
+
+def _from_base64(entry: object, limits: Limits) -> np.ndarray:
+    if not isinstance(entry, str):
+        raise InvalidInputError("not a base64 string, though another image is one: send one kind in a request")
+    try:
+        data = base64.b64decode(_DATA_URL.sub("", entry, count=1), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidInputError(f"not base64: {exc}") from exc
+    return images.decode(data, max_pixels=limits.max_pixels)
+
+
+def _counted(pictures: np.ndarray, limits: Limits) -> np.ndarray:
+    _check_count(len(pictures), limits)
+    return pictures
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if not count:
+        raise InvalidInputError("no images in the request")
+    if count > limits.max_images:
+        raise TooLargeError(f"{count} images; at most {limits.max_images} in one request")
+
+
+def _said(kind: str) -> str:
+    return f"a body of type {kind[:60]}" if kind else "no Content-Type"

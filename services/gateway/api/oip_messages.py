@@ -1,0 +1,187 @@
+"""Open Inference Protocol messages: bytes -> checked request, arrays -> bytes, JSON and binary tensors both ways.
+
+A body is JSON, followed, when the header Inference-Header-Content-Length says where the JSON ends, by the raw
+little-endian tensors in the order of the inputs. Replies are made the same way for the outputs that ask for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from services.core.errors import InvalidInputError
+from services.core.pixels import PIXELS, SIDE
+from services.gateway.api.bodies import parse_json
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+DATATYPES = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
+_NAME_OF = {dtype: name for name, dtype in DATATYPES.items()}
+_READ = ("FP32", "UINT8")  # what an input may be
+_INPUT = "images"
+_BATCH_SHAPES = ((SIDE, SIDE, 1), (SIDE, SIDE), (PIXELS,))
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A request for inference: its pictures, and which outputs it wants in which form."""
+
+    images: np.ndarray  # (n, 28, 28, 1), FP32 as sent, UINT8 scaled to [0, 1]
+    id: str | None
+    parameters: Mapping[str, object]
+    outputs: tuple[str, ...] | None  # None: all there are
+    binary: Mapping[str, bool]  # by output; others follow `binary_by_default`
+    binary_by_default: bool
+
+
+def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int) -> InferRequest:
+    """Split, parse and check one body; `header_length` is the value of Inference-Header-Content-Length."""
+    header, tensors = _split(body, header_length)
+    value = parse_json(header, max_depth=max_depth)
+    if not isinstance(value, dict):
+        raise InvalidInputError("a request is a JSON object")
+    request_id = value.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInputError("id is a string")
+    parameters = _object(value.get("parameters"), "parameters")
+    names, binary = _outputs(value.get("outputs"))
+    return InferRequest(
+        images=_images(value.get("inputs"), tensors),
+        id=request_id or None,
+        parameters=parameters,
+        outputs=names,
+        binary=binary,
+        binary_by_default=_flag(parameters.get("binary_data_output", False), "binary_data_output"),
+    )
+
+
+def write_infer_response(
+    request: InferRequest,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    model: str,
+    version: str,
+    parameters: Mapping[str, object],
+) -> tuple[bytes, int | None]:
+    """The reply's body, and the length of its JSON when tensors follow it."""
+    entries, tensors = [], []
+    for name in request.outputs or outputs:
+        array = outputs[name]
+        entry = {"name": name, "shape": list(array.shape), "datatype": _NAME_OF[array.dtype]}
+        if request.binary.get(name, request.binary_by_default):
+            tensors.append(array.tobytes())
+            entry["parameters"] = {"binary_data_size": len(tensors[-1])}
+        else:
+            entry["data"] = np.ascontiguousarray(array).reshape(-1)
+        entries.append(entry)
+    reply = {"model_name": model, "model_version": version, "outputs": entries}
+    if request.id is not None:
+        reply["id"] = request.id
+    if parameters:
+        reply["parameters"] = parameters
+    header = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (header + b"".join(tensors), len(header)) if tensors else (header, None)
+
+
+def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
+    if header_length is None:
+        return body, b""
+    if not (header_length.isascii() and header_length.isdecimal() and len(header_length) <= 12):
+        raise InvalidInputError(f"{LENGTH_HEADER}: {header_length[:40]!r} is not a number of bytes")
+    length = int(header_length)
+    if length > len(body):
+        raise InvalidInputError(f"{LENGTH_HEADER} is {length}, but the body has {len(body)} bytes")
+    return body[:length], body[length:]
+
+
+def _images(inputs: object, tensors: bytes) -> np.ndarray:
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InvalidInputError(f'inputs is a list of one tensor, "{_INPUT}"')
+    entry = inputs[0]
+    if entry.get("name") != _INPUT:
+        raise InvalidInputError(f'no input is called {_shown(entry.get("name"))}; there is "{_INPUT}"')
+    datatype = entry.get("datatype")
+    if datatype not in _READ:
+        raise InvalidInputError(f"datatype {_shown(datatype)}: {_INPUT} is {' or '.join(_READ)}")
+    shape = entry.get("shape")
+    if not isinstance(shape, list) or not shape or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+        raise InvalidInputError(f"shape {_shown(shape)}: it is a list of sizes")
+    if tuple(shape[1:]) not in _BATCH_SHAPES or not shape[0]:
+        raise InvalidInputError(f"shape {_shown(shape)}: {_INPUT} is [n, {SIDE}, {SIDE}, 1], n at least 1")
+    array = _tensor(entry, DATATYPES[datatype], math.prod(shape), tensors).reshape(-1, SIDE, SIDE, 1)
+    if array.dtype == np.uint8:
+        return array / np.float32(255)
+    if not math.isfinite(float(array.min())) or not math.isfinite(float(array.max())):
+        raise InvalidInputError(f"{_INPUT} holds values that are not finite")
+    return array
+
+
+def _tensor(entry: dict, dtype: np.dtype, count: int, tensors: bytes) -> np.ndarray:
+    size = _object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
+    if size is None:
+        if tensors:
+            raise InvalidInputError(f"{len(tensors)} bytes follow the JSON, but no input has a binary_data_size")
+        return _numbers(entry.get("data"), dtype, count)
+    if "data" in entry:
+        raise InvalidInputError("an input has either data or a binary_data_size, not both")
+    if type(size) is not int or size != len(tensors):
+        raise InvalidInputError(f"binary_data_size is {_shown(size)}, but {len(tensors)} bytes follow the JSON")
+    if size != count * dtype.itemsize:
+        raise InvalidInputError(
+            f"binary_data_size is {size}; the shape and datatype make {count * dtype.itemsize} bytes"
+        )
+    return np.frombuffer(tensors, dtype)
+
+
+def _numbers(data: object, dtype: np.dtype, count: int) -> np.ndarray:
+    """Numbers of a list, flat or nested."""
+    try:
+        array = np.array(data if isinstance(data, list) else None)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(None)
+    if array.dtype.kind not in ("iu" if dtype.kind == "u" else "iuf") or array.size != count:
+        raise InvalidInputError(f"data is not a list of the {count} {dtype} numbers that the shape makes")
+    if dtype == np.uint8 and not (array.min() >= 0 and array.max() <= 255):
+        raise InvalidInputError(f"UINT8 data from {array.min()} to {array.max()}")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as that
+        return array.astype(dtype)
+
+
+def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool]]:
+    if not outputs and outputs in (None, []):
+        return None, {}
+    if not isinstance(outputs, list) or not all(
+        isinstance(o, dict) and isinstance(o.get("name"), str) for o in outputs
+    ):
+        raise InvalidInputError('outputs is a list of objects with a "name"')
+    names = tuple(output["name"] for output in outputs)
+    if len(set(names)) != len(names):
+        raise InvalidInputError("an output is asked for twice")
+    binary = {}
+    for output in outputs:
+        for parameter, value in _object(output.get("parameters"), "parameters of an output").items():
+            if parameter != "binary_data":
+                raise InvalidInputError(f"output parameter {_shown(parameter)} is not supported; binary_data is")
+            binary[output["name"]] = _flag(value, parameter)
+    return names, binary
+
+
+def _object(value: object, name: str) -> dict:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{name}: not an object")
+    return value
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} is true or false")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.60}"

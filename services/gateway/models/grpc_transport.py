@@ -1,0 +1,72 @@
+"""gRPC: for every model server that can be reached over a network. The only file of the gateway that speaks it."""
+
+import json
+
+import grpc
+
+from services.core.lane import Code, Method
+from services.gateway.models.transport import CallFailedError, Metadata
+
+_PATHS = {
+    Method.PREDICT: "/tensorflow.serving.PredictionService/Predict",
+    Method.GET_MODEL_STATUS: "/tensorflow.serving.ModelService/GetModelStatus",
+}
+_RETRY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.02s",
+    "maxBackoff": "0.2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [
+                {"service": "tensorflow.serving.PredictionService"},
+                {"service": "tensorflow.serving.ModelService"},
+            ],
+            "retryPolicy": _RETRY,
+        }
+    ],
+}
+
+
+class GrpcWire:
+    """A channel, made at first use and kept for life."""
+
+    def __init__(self, target: str, *, connect_s: float) -> None:
+        self._target = target
+        self._connect_s = connect_s
+        self._channel: grpc.aio.Channel | None = None
+
+    async def call(self, method: Method, request: bytes, *, timeout_s: float, metadata: Metadata = ()) -> bytes:
+        """As Wire.call."""
+        if self._channel is None:
+            self._channel = _open_channel(self._target, self._connect_s)
+            self._methods = {each: self._channel.unary_unary(path) for each, path in _PATHS.items()}
+        try:
+            return await self._methods[method](request, timeout=timeout_s, metadata=tuple(metadata) or None)
+        except grpc.aio.AioRpcError as exc:
+            raise CallFailedError(Code(exc.code().value[0]), exc.details() or "") from exc
+
+    async def close(self) -> None:
+        """Let go of the connection; calls in flight are cancelled."""
+        if self._channel is not None:
+            await self._channel.close()
+
+
+def _open_channel(target: str, connect_s: float) -> grpc.aio.Channel:
+    options = (
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        # Pings go out during calls only: a server's default is to hang up on clients that ping while idle.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", int(1e3 * connect_s)),  # despite its name: how long one attempt may take
+        ("grpc.max_reconnect_backoff_ms", int(1e3 * connect_s)),
+        ("grpc.enable_http_proxy", 0),  # a model server is never behind the proxy of the environment
+    )
+    return grpc.aio.insecure_channel(target, options=options)

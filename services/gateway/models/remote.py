@@ -1,0 +1,154 @@
+"""The Model protocol, and RemoteModel: TensorFlow Serving's messages, whatever wire carries them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from services.core.errors import (
+    InvalidInputError,
+    ModelError,
+    ModelNotFoundError,
+    ModelResponseError,
+    ModelTimeoutError,
+    ModelUnavailableError,
+)
+from services.core.lane import SCHEME, Code, Method
+from services.core.tensors import from_proto, to_proto
+from services.gateway.deadlines import Deadline
+from services.gateway.models.transport import CallFailedError, Metadata, Wire
+from services.pb import tfserving_pb2 as pb
+
+_ERRORS = {
+    Code.NOT_FOUND: ModelNotFoundError,
+    Code.UNAVAILABLE: ModelUnavailableError,
+    Code.RESOURCE_EXHAUSTED: ModelUnavailableError,  # TF Serving: its batching queue is full or too slow
+    Code.DEADLINE_EXCEEDED: ModelTimeoutError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered, and which of its versions did."""
+
+    array: np.ndarray
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version of a model as its server reports it."""
+
+    version: int
+    state: str  # START, LOADING, AVAILABLE, UNLOADING or END
+
+
+class Model(Protocol):
+    """Anything that turns a batch of images into arrays: the seam that tests replace."""
+
+    name: str
+
+    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction: ...
+
+    async def status(self, *, timeout_s: float) -> list[VersionStatus]: ...
+
+    async def close(self) -> None: ...
+
+
+class RemoteModel:
+    """A model in a model server at `target`; its wire is opened at first use, in the process using it."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        name: str,
+        output: str,
+        output_shape: tuple[int, ...],
+        timeout_s: float,
+        connect_s: float = 1.0,
+        label: str = "",
+    ) -> None:
+        self.target = target
+        self.name = name
+        self.label = label
+        self.output = output
+        self.output_shape = output_shape
+        self.timeout_s = timeout_s
+        self._wire = wire_to(target, connect_s=connect_s)
+
+    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
+        """Ask for `output` of `images`, within the deadline; ServiceError of the fitting kind otherwise."""
+        request = pb.PredictRequest()
+        request.model_spec.name = self.name
+        if self.label:
+            request.model_spec.version_label = self.label
+        request.inputs["images"].CopyFrom(to_proto(images))
+        timeout_s = min(self.timeout_s, deadline.remaining_s())
+        answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, metadata)
+        return self._prediction(answer, len(images))
+
+    async def status(self, *, timeout_s: float) -> list[VersionStatus]:
+        """Every version the server knows of, newest first."""
+        request = pb.GetModelStatusRequest()
+        request.model_spec.name = self.name
+        answer = await self._call(Method.GET_MODEL_STATUS, request.SerializeToString(), timeout_s, ())
+        response = self._parsed(pb.GetModelStatusResponse, answer)
+        found = [
+            VersionStatus(item.version, pb.ModelVersionStatus.State.Name(item.state))
+            for item in response.model_version_status
+        ]
+        return sorted(found, key=lambda item: item.version, reverse=True)
+
+    async def close(self) -> None:
+        """Let go of the connection; calls in flight are cancelled."""
+        await self._wire.close()
+
+    async def _call(self, method: Method, request: bytes, timeout_s: float, metadata: Metadata) -> bytes:
+        try:
+            return await self._wire.call(method, request, timeout_s=timeout_s, metadata=metadata)
+        except CallFailedError as exc:
+            raise self._error(exc, timeout_s) from exc
+
+    def _error(self, failure: CallFailedError, timeout_s: float) -> ModelError:
+        kind = _ERRORS.get(failure.code, ModelResponseError)
+        if kind is ModelTimeoutError:
+            return ModelTimeoutError(f"{self.name} did not answer in {timeout_s:.1f} s")
+        return kind(f"{self.name}: {failure.code.name}: {failure}")
+
+    def _parsed(self, message: type, data: bytes) -> object:
+        try:
+            return message.FromString(data)
+        except DecodeError as exc:
+            raise ModelResponseError(f"{self.name} answered bytes that are no {message.__name__}") from exc
+
+    def _prediction(self, data: bytes, count: int) -> Prediction:
+        response = self._parsed(pb.PredictResponse, data)
+        if self.output not in response.outputs:
+            named = ", ".join(sorted(response.outputs)) or "nothing"
+            raise ModelResponseError(f"{self.name} answered {named} where {self.output} was expected")
+        try:
+            array = from_proto(response.outputs[self.output])
+        except InvalidInputError as exc:
+            raise ModelResponseError(f"{self.name} answered a tensor that cannot be read: {exc}") from exc
+        expected = (count, *self.output_shape)
+        if array.shape != expected or array.dtype != np.float32:
+            raise ModelResponseError(
+                f"{self.name} answered {array.dtype} {array.shape} where float32 {expected} was expected"
+            )
+        if not np.isfinite(array).all():
+            raise ModelResponseError(f"{self.name} answered numbers that are not finite")
+        return Prediction(array, response.model_spec.version.value)
+
+
+def wire_to(target: str, *, connect_s: float) -> Wire:
+    """`lane:/path` is a socket of this machine; everything else is gRPC, imported only where it is spoken."""
+    if target.startswith(SCHEME):
+        from services.gateway.models.lane_transport import LaneWire
+
+        return LaneWire(Path(target.removeprefix(SCHEME)))
+    from services.gateway.models.grpc_transport import GrpcWire
+
+    return GrpcWire(target, connect_s=connect_s)

@@ -1,0 +1,1 @@
+"""The chain, its batches and its slices."""

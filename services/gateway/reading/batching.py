@@ -1,0 +1,226 @@
+"""Concurrent requests become few calls of the chain: each call takes what waits, and a bounded number run at once.
+
+Everything here happens on one event loop, so there are no locks. Nothing waits for company unless told to: a lone
+request starts at once, and while the allowed calls are under way the next batch gathers by itself.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from services.core.errors import DeadlineError, OverloadedError
+from services.gateway.deadlines import Deadline
+from services.gateway.models.transport import Metadata
+from services.gateway.reading.chain import Reading
+
+Chain = Callable[[np.ndarray, np.ndarray, Deadline, Metadata], Awaitable[Reading]]
+
+_PACE_IS_FRESH_S = 30.0
+_NEWEST_WEIGHS = 0.2
+
+
+class BatchObserver(Protocol):
+    """Who wants to know about batches; the metrics do."""
+
+    def queue_changed(self, images: int) -> None: ...
+
+    def batch_started(self, images: int, waited_s: list[float]) -> None: ...
+
+    def batch_read(self, reading: Reading) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One caller's images, waiting or under way."""
+
+    images: np.ndarray
+    applied: np.ndarray
+    deadline: Deadline
+    metadata: Metadata
+    answer: asyncio.Future[Reading]
+    arrived_s: float
+    batch: "_Batch | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Items that go through the chain together."""
+
+    items: list[_Item]
+    images: int
+    started_s: float
+    live: int  # callers still waiting for it
+    call: asyncio.Task[Reading] = field(init=False)
+
+
+class Batcher:
+    """Gathers images for `chain`; `submit` is all that callers see."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        *,
+        observer: BatchObserver,
+        batch_images: int,
+        in_flight: int,
+        queue_images: int,
+        wait_s: float = 0.0,
+    ) -> None:
+        self._chain = chain
+        self._observer = observer
+        self._batch_images = batch_images
+        self._in_flight = in_flight
+        self._queue_images = queue_images
+        self._wait_s = wait_s
+        self._waiting: deque[_Item] = deque()
+        self._waiting_images = 0
+        self._running = 0
+        self._start_is_due = False
+        self._pace = _Pace()
+
+    async def submit(
+        self, images: np.ndarray, applied: np.ndarray, *, deadline: Deadline, metadata: Metadata = (), more: int = 0
+    ) -> Reading:
+        """The reading of `images`; a caller who stops waiting, at the deadline or before, cancels.
+
+        `more` says how many images of the same request will follow, for the estimate of time.
+        """
+        loop = asyncio.get_running_loop()
+        self._refuse_what_cannot_be_done(len(images), more, deadline)
+        item = _Item(images, applied, deadline, metadata, loop.create_future(), time.monotonic())
+        self._waiting.append(item)
+        self._count_waiting(len(images))
+        if self._running < self._in_flight:
+            self._start_soon(loop)
+        try:
+            return await item.answer
+        finally:
+            if item.answer.cancelled():  # the caller is gone
+                self._abandon(item)
+
+    @property
+    def waiting_images(self) -> int:
+        """How many images wait for a call of the chain."""
+        return self._waiting_images
+
+    def _refuse_what_cannot_be_done(self, images: int, more: int, deadline: Deadline) -> None:
+        deadline.check("before its turn")
+        ahead = self._waiting_images
+        starting = (self._in_flight - self._running) * self._batch_images  # these leave the queue in a moment
+        if ahead and ahead + images > self._queue_images + starting:
+            retry_after_s = max(1.0, self._pace.seconds(ahead))
+            raise OverloadedError(f"{ahead} images are waiting already", retry_after_s=retry_after_s)
+        expected_s = self._pace.seconds(ahead + images + more) if ahead or more else 0.0
+        left_s = deadline.remaining_s()
+        if expected_s > left_s:
+            raise DeadlineError(f"refused early: about {expected_s:.2f} s of work, {left_s:.2f} s left for it")
+
+    def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """At the end of this turn of the loop, so that whoever arrives in the same turn travels together."""
+        if self._start_is_due:
+            return
+        self._start_is_due = True
+        if self._wait_s:
+            loop.call_later(self._wait_s, self._start)
+        else:
+            loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        self._start_is_due = False
+        while self._running < self._in_flight and (batch := self._take()):
+            self._running += 1
+            deadline = max((item.deadline for item in batch.items), key=lambda each: each.at_s)
+            if len(batch.items) == 1:
+                images, applied = batch.items[0].images, batch.items[0].applied
+            else:
+                images = np.concatenate([item.images for item in batch.items])
+                applied = np.concatenate([item.applied for item in batch.items])
+            metadata = next((item.metadata for item in batch.items if item.metadata), ())
+            batch.call = asyncio.ensure_future(self._chain(images, applied, deadline, metadata))
+            batch.call.add_done_callback(partial(self._finish, batch))
+
+    def _take(self) -> _Batch | None:
+        """The next items that fit into one call."""
+        items: list[_Item] = []
+        images = 0
+        while self._waiting:
+            item = self._waiting[0]
+            if items and images + len(item.images) > self._batch_images:
+                break
+            self._waiting.popleft()
+            items.append(item)
+            images += len(item.images)
+        if not items:
+            return None
+        self._count_waiting(-images)
+        now = time.monotonic()
+        batch = _Batch(items, images, now, live=len(items))
+        for item in items:
+            item.batch = batch
+        self._observer.batch_started(images, [now - item.arrived_s for item in items])
+        return batch
+
+    def _finish(self, batch: _Batch, call: asyncio.Task[Reading]) -> None:
+        running, self._running = self._running, self._running - 1
+        failure = None if call.cancelled() else call.exception()
+        if call.cancelled() or failure:
+            for item in batch.items:
+                if not item.answer.done():
+                    item.answer.set_exception(failure) if failure else item.answer.cancel()
+        else:
+            if batch.images * 2 >= self._batch_images:  # small batches would make work look slower than it is
+                self._pace.note((time.monotonic() - batch.started_s) / batch.images / running)
+            self._observer.batch_read(call.result())
+            self._hand_out(batch, call.result())
+        self._start()
+
+    @staticmethod
+    def _hand_out(batch: _Batch, reading: Reading) -> None:
+        start = 0
+        for item in batch.items:
+            stop = start + len(item.images)
+            if not item.answer.done():
+                queued_ms = 1e3 * (batch.started_s - item.arrived_s)
+                item.answer.set_result(reading.rows(start, stop, queued_ms))
+            start = stop
+
+    def _abandon(self, item: _Item) -> None:
+        """Nobody waits for this item any more: when that is true of its whole batch, the call is given up."""
+        if item.batch is None:
+            self._waiting.remove(item)
+            self._count_waiting(-len(item.images))
+            return
+        item.batch.live -= 1
+        if item.batch.live == 0:
+            item.batch.call.cancel()
+
+    def _count_waiting(self, change: int) -> None:
+        self._waiting_images += change
+        self._observer.queue_changed(self._waiting_images)
+
+
+class _Pace:
+    """How long an image takes at full batches: a moving average, forgotten when it is old."""
+
+    def __init__(self) -> None:
+        self._s_per_image = 0.0
+        self._noted_at_s = -math.inf
+
+    def note(self, s_per_image: float) -> None:
+        old = self._s_per_image if self._is_fresh() else s_per_image
+        self._s_per_image = old + _NEWEST_WEIGHS * (s_per_image - old)
+        self._noted_at_s = time.monotonic()
+
+    def seconds(self, images: int) -> float:
+        """The time `images` take; 0 when nothing was measured lately."""
+        return images * self._s_per_image if self._is_fresh() else 0.0
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._noted_at_s < _PACE_IS_FRESH_S

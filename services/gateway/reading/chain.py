@@ -1,0 +1,111 @@
+"""Denoise, then classify: the product on one screen."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.core.errors import ModelError
+from services.gateway.deadlines import Deadline
+from services.gateway.models.remote import Model
+from services.gateway.models.transport import Metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the chain found in a batch; row i of every array belongs to image i."""
+
+    digits: np.ndarray  # (n,) int
+    scores: np.ndarray  # (n, 10) float32, each row sums to 1
+    confidences: np.ndarray  # (n,) float32: the score of each digit
+    pictures: tuple[np.ndarray, ...]  # (n, 28, 28, 1) float32 in slices: what the classifier saw
+    applied: np.ndarray  # (n,) bool: was the image denoised?
+    noise_levels: np.ndarray | None = None  # (n,), when the choice was left to an estimate
+    denoiser_version: int | None  # None: no image was denoised
+    classifier_version: int
+    degraded: bool = False  # the denoiser was down: the noisy images were classified
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def denoised(self) -> np.ndarray:
+        """What the classifier saw, as one array: joined only when somebody asks, for it may be large."""
+        return self.pictures[0] if len(self.pictures) == 1 else np.concatenate(self.pictures)
+
+    def rows(self, start: int, stop: int, queued_ms: float) -> "Reading":
+        """The part that belongs to one caller of a batch."""
+        return Reading(
+            digits=self.digits[start:stop],
+            scores=self.scores[start:stop],
+            confidences=self.confidences[start:stop],
+            pictures=(self.denoised[start:stop],),
+            applied=self.applied[start:stop],
+            denoiser_version=self.denoiser_version if self.applied[start:stop].any() else None,
+            classifier_version=self.classifier_version,
+            degraded=self.degraded,
+            timings_ms={"queue": queued_ms, **self.timings_ms},
+        )
+
+    @classmethod
+    def joined(cls, parts: "list[Reading]") -> "Reading":
+        """The slices of one request; times add up, though slices overlap."""
+        versions = [part.denoiser_version for part in parts if part.denoiser_version is not None]
+        return cls(
+            digits=np.concatenate([part.digits for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            confidences=np.concatenate([part.confidences for part in parts]),
+            pictures=tuple(picture for part in parts for picture in part.pictures),
+            applied=np.concatenate([part.applied for part in parts]),
+            denoiser_version=max(versions, default=None),
+            classifier_version=max(part.classifier_version for part in parts),
+            degraded=any(part.degraded for part in parts),
+            timings_ms={stage: sum(part.timings_ms[stage] for part in parts) for stage in parts[0].timings_ms},
+        )
+
+
+async def read_digits(
+    noisy: np.ndarray,
+    applied: np.ndarray,
+    *,
+    denoiser: Model,
+    classifier: Model,
+    deadline: Deadline,
+    metadata: Metadata = (),
+    without_denoiser: bool = False,
+) -> Reading:
+    """Clean the images that `applied` marks, then classify all; `without_denoiser` allows to go on when it is down."""
+    started = time.perf_counter()
+    cleaned, denoiser_version, degraded = noisy, None, False
+    if applied.any():
+        time_for_it = deadline.share(0.5) if without_denoiser else deadline
+        try:
+            cleaned, denoiser_version = await _clean(noisy, applied, denoiser, time_for_it, metadata)
+        except ModelError:
+            if not without_denoiser:
+                raise
+            degraded, applied = True, np.zeros_like(applied)
+    denoised = time.perf_counter()
+    answer = await classifier.predict(cleaned, deadline=deadline, metadata=metadata)
+    classified = time.perf_counter()
+    return Reading(
+        digits=answer.array.argmax(axis=1),
+        scores=answer.array,
+        confidences=answer.array.max(axis=1),
+        pictures=(cleaned,),
+        applied=applied,
+        denoiser_version=denoiser_version,
+        classifier_version=answer.version,
+        degraded=degraded,
+        timings_ms={"denoise": 1e3 * (denoised - started), "classify": 1e3 * (classified - denoised)},
+    )
+
+
+async def _clean(
+    noisy: np.ndarray, applied: np.ndarray, denoiser: Model, deadline: Deadline, metadata: Metadata
+) -> tuple[np.ndarray, int]:
+    if applied.all():
+        answer = await denoiser.predict(noisy, deadline=deadline, metadata=metadata)
+        return answer.array, answer.version
+    answer = await denoiser.predict(noisy[applied], deadline=deadline, metadata=metadata)
+    cleaned = noisy.copy()
+    cleaned[applied] = answer.array
+    return cleaned, answer.version

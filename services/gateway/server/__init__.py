@@ -1,0 +1,1 @@
+"""The HTTP server, its workers, and closed connections."""

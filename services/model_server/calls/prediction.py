@@ -1,0 +1,91 @@
+"""PredictionService's calls as functions: a request message in, the response message out, or a ServiceError."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from services.core.errors import InvalidInputError
+from services.core.tensors import to_proto
+from services.model_server.metrics import Metrics
+from services.model_server.running.runners import Runner
+from services.model_server.signatures import Signature, pick, read_filter, read_inputs
+from services.model_server.statuses import Code, StatusError
+from services.model_server.versions.repository import ModelRepository
+from services.model_server.versions.servable import Servable
+from services.pb import tfserving_pb2 as pb
+
+SIGNATURE_DEF = "signature_def"
+_SIGNATURE_DEF_TYPE = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+
+
+class Prediction:
+    """What gRPC and REST share. `deadline` is a time of `time.monotonic`, or None for a caller that waits for ever."""
+
+    def __init__(self, models: ModelRepository, runner: Runner, metrics: Metrics, *, as_content: bool = False) -> None:
+        self.models = models
+        self._runner = runner
+        self._metrics = metrics
+        self._as_values = not as_content
+
+    def predict(self, request: pb.PredictRequest, *, deadline: float | None) -> pb.PredictResponse:
+        """PredictionService.Predict."""
+        require_spec(request)
+        with self.models.acquire(request.model_spec) as servable:
+            signature = pick(servable.signatures, request.model_spec.signature_name)
+            inputs = read_inputs(signature, request.inputs)
+            names = read_filter(signature, request.output_filter)
+            arrays = self.run(servable, signature, inputs, names, deadline=deadline)
+            response = pb.PredictResponse(model_spec=resolved_spec(servable, signature.key))
+        for name, array in zip(names, arrays, strict=True):
+            response.outputs[name].CopyFrom(to_proto(array, as_values=self._as_values))
+        return response
+
+    def run(
+        self,
+        servable: Servable,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        names: list[str],
+        *,
+        deadline: float | None,
+    ) -> list[np.ndarray]:
+        """The named outputs for inputs already checked against `signature`."""
+        if signature.key not in servable.engine.signature_keys:
+            raise StatusError(
+                Code.UNIMPLEMENTED,
+                f'signature "{signature.key}" is not computed by the {servable.engine.name} engine',
+            )
+        started = time.perf_counter()
+        arrays = self._runner.run(servable, signature, inputs, names, deadline=deadline)
+        self._metrics.runtime_latency.observe((servable.name, "Predict", "TF1"), 1e6 * (time.perf_counter() - started))
+        return arrays
+
+    def metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
+        """PredictionService.GetModelMetadata."""
+        require_spec(request)
+        if not request.metadata_field:
+            raise InvalidInputError("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != SIGNATURE_DEF:
+                raise InvalidInputError(f"Metadata field {field} is not supported")
+        with self.models.acquire(request.model_spec) as servable:
+            signatures = pb.SignatureDefMap(signature_def=servable.engine.definitions)
+            response = pb.GetModelMetadataResponse(model_spec=resolved_spec(servable, ""))
+        packed = response.metadata[SIGNATURE_DEF]
+        packed.type_url, packed.value = _SIGNATURE_DEF_TYPE, signatures.SerializeToString()
+        return response
+
+
+def resolved_spec(servable: Servable, signature_key: str) -> pb.ModelSpec:
+    """Which model answered: the version is always said, a label never is."""
+    spec = pb.ModelSpec(name=servable.name, signature_name=signature_key)
+    spec.version.value = servable.version
+    return spec
+
+
+def require_spec(request: Any) -> None:
+    """Every request says which model it means."""
+    if not request.HasField("model_spec"):
+        raise InvalidInputError("Missing ModelSpec")

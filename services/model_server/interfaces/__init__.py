@@ -1,0 +1,1 @@
+"""gRPC, REST and the lane."""

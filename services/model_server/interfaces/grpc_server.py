@@ -1,0 +1,113 @@
+"""Build the gRPC server and its health service, and stop it without losing a call."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.core.errors import ConfigError
+from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
+from services.model_server.interfaces.grpc_api import run_in
+from services.model_server.model_config import read_text_proto
+from services.model_server.versions.repository import ModelRepository
+from services.pb import tfserving_pb2 as pb
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+# TensorFlow Serving registers the bare names; the full ones are what a client would guess.
+_WHOLE_SERVER = (
+    "",
+    "ModelService",
+    "PredictionService",
+    "tensorflow.serving.ModelService",
+    "tensorflow.serving.PredictionService",
+)
+
+
+def build_server(config: ServerConfig, handlers: list[grpc.GenericRpcHandler]) -> grpc.Server:
+    """A server with nothing bound yet."""
+    threads = config.grpc_max_threads or 4 * CPUS
+    return grpc.server(
+        ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+        handlers=handlers,
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of somebody else's calls
+            *_channel_arguments(config.grpc_channel_arguments),
+        ],
+    )
+
+
+def bind(server: grpc.Server, config: ServerConfig) -> int:
+    """Bind the port and the UNIX socket that are asked for; the port bound, 0 for none."""
+    host = f"[{config.host}]" if ":" in config.host else config.host  # IPv6
+    addresses = [f"{host}:{config.port}"] if config.port else []
+    if config.grpc_socket_path:
+        addresses.append(f"unix:{config.grpc_socket_path}")
+    credentials = _credentials(config.ssl_config_file)
+    port = 0
+    for address in addresses:
+        try:
+            bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        except RuntimeError as exc:
+            raise ConfigError(f"cannot listen for gRPC on {address}: is the port in use?") from exc
+        port = port or bound
+    return port
+
+
+class HealthReporter:
+    """grpc.health.v1, following the models: the whole server is SERVING when each model can answer."""
+
+    def __init__(self, server: grpc.Server, models: ModelRepository, control: ThreadPoolExecutor) -> None:
+        self._servicer = health.HealthServicer()
+        self._servicer.Check = _check_in(control, self._servicer.Check)
+        self._models = models
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        models.on_change(self.update)
+
+    def update(self) -> None:
+        """Say what is so now, for the server and for each model under its own name."""
+        availability = self._models.availability()
+        for name in _WHOLE_SERVER:
+            self._servicer.set(name, SERVING if all(availability.values()) else NOT_SERVING)
+        for name, available in availability.items():
+            self._servicer.set(name, SERVING if available else NOT_SERVING)
+
+    def leave(self) -> None:
+        """NOT_SERVING from here on, whatever the models do."""
+        self._servicer.enter_graceful_shutdown()
+
+
+def _check_in(pool: ThreadPoolExecutor, check: Callable[..., object]) -> Callable[..., object]:
+    """A plain function in the place of the servicer's method, which takes no attributes of its own."""
+
+    def checked(request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> object:
+        return check(request, context)
+
+    run_in(pool, checked)
+    return checked
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    """`grpc.max_connection_age_ms=2000,...` as gRPC takes them."""
+    arguments: list[tuple[str, int | str]] = []
+    for pair in filter(None, text.split(",")):
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise ConfigError(f"--grpc_channel_arguments: {pair!r} is not name=value")
+        arguments.append((name.strip(), int(value) if value.lstrip("-").isdigit() else value))
+    return arguments
+
+
+def _credentials(path: str) -> grpc.ServerCredentials | None:
+    if not path:
+        return None
+    ssl = read_text_proto(path, pb.SSLConfig)  # TensorFlow Serving's form: the PEM text itself is in the file
+    return grpc.ssl_server_credentials(
+        [(ssl.server_key.encode(), ssl.server_cert.encode())],
+        root_certificates=ssl.custom_ca.encode() or None,
+        require_client_auth=ssl.client_verify,
+    )

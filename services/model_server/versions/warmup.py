@@ -1,0 +1,69 @@
+"""Warm-up: replay the requests a version brings along, before anybody waits for its first answer."""
+
+import logging
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from services.core.errors import ServiceError
+from services.model_server.engines.base import LoadError
+from services.model_server.metrics import Metrics
+from services.model_server.signatures import pick, read_filter, read_inputs
+from services.model_server.versions.servable import Servable
+from services.pb import tfserving_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = Path("assets.extra", "tf_serving_warmup_requests")
+MAX_RECORDS = 1000
+
+_HEADER = struct.Struct("<QI")  # length, checksum of the length
+_FOOTER_BYTES = 4  # checksum of the data
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file. Lengths are checked; checksums are left to whoever wrote the file."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        while header := file.read(_HEADER.size):
+            if len(header) < _HEADER.size:
+                raise LoadError(f"{path} ends within a record")
+            length, _ = _HEADER.unpack(header)
+            if length + _FOOTER_BYTES > size - file.tell():
+                raise LoadError(f"{path} ends within a record")
+            yield file.read(length)
+            file.seek(_FOOTER_BYTES, 1)
+
+
+def replay(servable: Servable, metrics: Metrics, *, iterations: int) -> None:
+    """Answer every recorded request; one that fails fails the load, for it would fail for clients too."""
+    path = servable.path / FILE_NAME
+    if not path.is_file():
+        return
+    started = time.perf_counter()
+    label = str(servable.path)
+    try:
+        for count, record in enumerate(read_records(path), start=1):
+            if count > MAX_RECORDS:
+                raise LoadError(f"{path} holds more than {MAX_RECORDS} warm-up requests")
+            for _ in range(iterations):
+                _replay_one(servable, pb.PredictionLog.FromString(record))
+            metrics.warmup_records_read.add((label, "OK"))
+    except (ServiceError, DecodeError) as exc:
+        metrics.warmup_records_read.add((label, "INVALID_ARGUMENT"))
+        raise LoadError(f"warm-up request {count} of {path}: {exc}") from exc
+    metrics.model_warmup_latency.observe((label, "OK"), 1e6 * (time.perf_counter() - started))
+
+
+def _replay_one(servable: Servable, entry: pb.PredictionLog) -> None:
+    kind = entry.WhichOneof("log_type")
+    if kind != "predict_log":
+        log.warning("warm-up request left out: only Predict is replayed", extra={"kind": kind})
+        return
+    request = entry.predict_log.request
+    signature = pick(servable.signatures, request.model_spec.signature_name)
+    inputs = read_inputs(signature, request.inputs)
+    servable.engine.run(signature.key, inputs, read_filter(signature, request.output_filter))

@@ -1,0 +1,128 @@
+"""What the same machine does at best: the parts of a request, each measured alone.
+
+As a command it is a server in a process of its own: `python -m tests.bench.gateway.floors flask|bare|noop PORT`.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import onnxruntime
+from flask import Flask
+from granian.constants import Interfaces
+from granian.server import Server as Granian
+
+from services.core.model_digest import newest
+from services.core.tensors import to_proto
+from services.pb import tfserving_pb2 as pb
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+class Models:
+    """Both models in this process, in the engine the model servers use, one thread a call."""
+
+    def __init__(self, models: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._sessions = [
+            onnxruntime.InferenceSession(str(models / name / str(newest(models / name)) / "model.onnx"), options)
+            for name in ("denoiser", "classifier")
+        ]
+
+    def denoise(self, images: np.ndarray) -> np.ndarray:
+        """(n, 28, 28, 1) -> the same, cleaned."""
+        return self._sessions[0].run(None, {"images": images})[0]
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """(n, 28, 28, 1) -> (n, 10)."""
+        return self._sessions[1].run(None, {"images": images})[0]
+
+    def read(self, images: np.ndarray) -> np.ndarray:
+        """The whole chain."""
+        return self.classify(self.denoise(images))
+
+
+def compute_ms(models: Models) -> float:
+    """Both models on one image: the median of many calls."""
+    image = np.random.default_rng(1).random((1, 28, 28, 1), np.float32)
+    return _median_ms(lambda: models.read(image), 300)
+
+
+def bulk_images_per_s(models: Models, images: int, *, batch: int, threads: int) -> float:
+    """Images a second through both models, in batches, on so many threads."""
+    pictures = np.random.default_rng(1).random((images, 28, 28, 1), np.float32)
+    slices = [pictures[start : start + batch] for start in range(0, images, batch)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(models.read, slices[: 2 * threads]))
+        started = time.perf_counter()
+        list(pool.map(models.read, slices))
+    return images / (time.perf_counter() - started)
+
+
+def hop_ms(target: str) -> float:
+    """One gRPC call with an image each way to a server that does nothing: the median of many."""
+    request = pb.PredictRequest()
+    request.model_spec.name = "denoiser"
+    request.inputs["images"].CopyFrom(to_proto(np.zeros((1, 28, 28, 1), np.float32)))
+    message = request.SerializeToString()
+    with grpc.insecure_channel(target) as channel:
+        call = channel.unary_unary(PREDICT)
+        call(message, wait_for_ready=True, timeout=10)
+        return _median_ms(lambda: call(message, timeout=10), 1000)
+
+
+def _median_ms(call: Callable[[], object], times: int) -> float:
+    spent = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        spent.append(1e3 * (time.perf_counter() - started))
+    return statistics.median(spent)
+
+
+def _flask(_target: str) -> Flask:
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: "{}", methods=["GET", "POST"])
+    return app
+
+
+def _bare(_target: str) -> Callable:
+    async def app(scope: object, protocol: object) -> None:
+        await protocol()
+        protocol.response_str(200, [("content-type", "application/json")], "{}")
+
+    return app
+
+
+def _serve_http(kind: str, port: int) -> None:
+    interface, load = (Interfaces.WSGI, _flask) if kind == "flask" else (Interfaces.RSGI, _bare)
+    threads = {"blocking_threads": 1} if kind == "flask" else {}
+    Granian("floor", port=port, interface=interface, websockets=False, log_enabled=False, **threads).serve(
+        target_loader=load
+    )
+
+
+def _serve_noop(port: int) -> None:
+    """A gRPC server that answers an image with an image, without looking at it."""
+    response = pb.PredictResponse()
+    response.outputs["denoised"].CopyFrom(to_proto(np.zeros((1, 28, 28, 1), np.float32)))
+    answer = response.SerializeToString()
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: answer)
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler})]
+    )
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    kind, port = sys.argv[1], int(sys.argv[2])
+    _serve_noop(port) if kind == "noop" else _serve_http(kind, port)

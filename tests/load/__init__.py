@@ -1,1 +1,0 @@
-"""Load tests: run by `make load`, never by `make test`."""

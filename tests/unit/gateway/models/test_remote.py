@@ -1,0 +1,192 @@
+"""RemoteModel against a server that says exactly what a test wants it to."""
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+import numpy as np
+import pytest
+
+from services.core import errors
+from services.core.tensors import from_proto, to_proto
+from services.gateway.deadlines import Deadline
+from services.gateway.models.remote import Prediction, RemoteModel
+from services.pb import tfserving_pb2 as pb
+
+IMAGES = np.linspace(0, 1, 3 * 784, dtype=np.float32).reshape(3, 28, 28, 1)
+SCORES = np.linspace(0, 1, 30, dtype=np.float32).reshape(3, 10)
+
+
+def response(array: np.ndarray = SCORES, *, name: str = "probabilities", version: int = 4) -> pb.PredictResponse:
+    message = pb.PredictResponse()
+    message.outputs[name].CopyFrom(to_proto(array))
+    message.model_spec.version.value = version
+    return message
+
+
+def as_values(array: np.ndarray) -> pb.PredictResponse:
+    """TensorFlow Serving's default encoding."""
+    message = response(array)
+    tensor = message.outputs["probabilities"]
+    tensor.ClearField("tensor_content")
+    tensor.float_val.extend(array.ravel().tolist())
+    return message
+
+
+class Answering:
+    """A server of both services, made from one function of (request bytes, context) -> answer bytes."""
+
+    def __init__(self, answer: Callable) -> None:
+        self.answer = answer
+        self.requests: list[bytes] = []
+        self.metadata: list[tuple] = []
+
+    async def handle(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        self.requests.append(request)
+        self.metadata.append(tuple(context.invocation_metadata()))
+        answer = self.answer(len(self.requests))
+        if isinstance(answer, grpc.StatusCode):
+            await context.abort(answer, "the reason")
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            return b""
+        return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        handler = grpc.unary_unary_rpc_method_handler(self.handle)
+        return [
+            grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler}),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": handler}),
+        ]
+
+
+async def served(server: Answering, use: Callable, **settings: str) -> object:
+    """The outcome of `use(model)` while `server` runs on a free port."""
+    backend = grpc.aio.server()
+    backend.add_generic_rpc_handlers(server.handlers())
+    port = backend.add_insecure_port("127.0.0.1:0")
+    await backend.start()
+    answers = {"output": "probabilities", "output_shape": (10,)}
+    model = RemoteModel(f"127.0.0.1:{port}", name="classifier", timeout_s=1.0, **answers, **settings)
+    try:
+        return await use(model)
+    finally:
+        await model.close()
+        await backend.stop(None)
+
+
+def predict(server: Answering, *, budget_s: float = 5.0, metadata: tuple = ()) -> Prediction:
+    return asyncio.run(
+        served(server, lambda model: model.predict(IMAGES, deadline=Deadline.after(budget_s), metadata=metadata))
+    )
+
+
+def test_the_request_names_the_model_and_carries_the_images():
+    server = Answering(lambda _: response())
+    predict(server, metadata=(("x-request-id", "abc"),))
+
+    request = pb.PredictRequest.FromString(server.requests[0])
+    assert request.model_spec.name == "classifier"
+    assert np.array_equal(from_proto(request.inputs["images"]), IMAGES)
+    assert ("x-request-id", "abc") in [tuple(pair) for pair in server.metadata[0]]
+
+
+@pytest.mark.parametrize("label", ["", "canary"])
+def test_a_label_of_the_settings_is_asked_for_and_none_means_the_newest(label):
+    server = Answering(lambda _: response())
+    asyncio.run(served(server, lambda model: model.predict(IMAGES, deadline=Deadline.after(5)), label=label))
+
+    spec = pb.PredictRequest.FromString(server.requests[0]).model_spec
+    assert spec.WhichOneof("version_choice") == ("version_label" if label else None)
+    assert spec.version_label == label
+
+
+@pytest.mark.parametrize("encode", [response, as_values])
+def test_both_encodings_of_an_output_are_read(encode):
+    prediction = predict(Answering(lambda _: encode(SCORES)))
+
+    assert np.array_equal(prediction.array, SCORES)
+    assert prediction.version == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.NOT_FOUND, errors.ModelNotFoundError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.ModelUnavailableError),
+        (grpc.StatusCode.INVALID_ARGUMENT, errors.ModelResponseError),
+        (grpc.StatusCode.FAILED_PRECONDITION, errors.ModelResponseError),
+        (grpc.StatusCode.INTERNAL, errors.ModelResponseError),
+    ],
+)
+def test_a_status_becomes_an_error_of_our_own_without_a_retry(code, error):
+    server = Answering(lambda _: code)
+
+    with pytest.raises(error, match="the reason"):
+        predict(server)
+    assert len(server.requests) == 1
+
+
+def test_unavailable_is_tried_again():
+    server = Answering(lambda attempt: grpc.StatusCode.UNAVAILABLE if attempt < 3 else response())
+
+    assert predict(server).version == 4
+    assert len(server.requests) == 3
+
+
+def test_unavailable_for_good_is_model_unavailable():
+    with pytest.raises(errors.ModelUnavailableError, match="the reason"):
+        predict(Answering(lambda _: grpc.StatusCode.UNAVAILABLE))
+
+
+def test_nobody_listening_is_model_unavailable():
+    model = RemoteModel("127.0.0.1:9", name="denoiser", output="denoised", output_shape=(28, 28, 1), timeout_s=1.0)
+
+    async def run() -> None:
+        try:
+            await model.predict(IMAGES, deadline=Deadline.after(2))
+        finally:
+            await model.close()
+
+    with pytest.raises(errors.ModelUnavailableError):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize(("budget_s", "said"), [(0.1, "0.1 s"), (9.0, "1.0 s")])
+def test_a_slow_model_is_a_timeout_of_the_shorter_limit(budget_s, said):
+    with pytest.raises(errors.ModelTimeoutError, match=said):
+        predict(Answering(lambda _: 5.0), budget_s=budget_s)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"\xff\xff rubbish", "no PredictResponse"),
+        (b"", "answered nothing where probabilities was expected"),
+        (response(name="logits"), "logits"),
+        (response(SCORES[:2]), r"\(2, 10\)"),
+        (response(SCORES.astype(np.float64)), "float64"),
+        (response(np.full((3, 10), np.nan, np.float32)), "not finite"),
+    ],
+)
+def test_rubbish_is_a_model_response_error_that_says_what_came(answer, said):
+    with pytest.raises(errors.ModelResponseError, match=said):
+        predict(Answering(lambda _: answer))
+
+
+def test_a_tensor_that_does_not_fill_its_shape_is_rubbish_too():
+    message = response()
+    message.outputs["probabilities"].tensor_content = b"1234"
+
+    with pytest.raises(errors.ModelResponseError, match="cannot be read"):
+        predict(Answering(lambda _: message))
+
+
+def test_status_lists_versions_newest_first():
+    message = pb.GetModelStatusResponse()
+    message.model_version_status.add(version=1, state=pb.ModelVersionStatus.END)
+    message.model_version_status.add(version=2, state=pb.ModelVersionStatus.AVAILABLE)
+
+    found = asyncio.run(served(Answering(lambda _: message), lambda model: model.status(timeout_s=1)))
+
+    assert [(version.version, version.state) for version in found] == [(2, "AVAILABLE"), (1, "END")]

@@ -1,0 +1,72 @@
+"""A version folder becomes a servable, or one LoadError that says what is wrong with it."""
+
+import pytest
+
+from services.model_server.engines.base import LoadError
+from services.model_server.metrics import Metrics
+from services.model_server.versions.loading import ServableLoader
+from services.model_server.versions.storage import find_versions
+from services.pb import tfserving_pb2 as pb
+from tests.support.model_server import write_scale_model
+
+
+@pytest.fixture
+def load():
+    return ServableLoader(metrics=Metrics())
+
+
+def saved_model(folder, **definitions):
+    graph = pb.MetaGraphDef(meta_info_def=pb.MetaGraphDef.MetaInfoDef(tags=["serve"]), signature_def=definitions)
+    (folder / "saved_model.pb").write_bytes(pb.SavedModel(meta_graphs=[graph]).SerializeToString())
+
+
+def definition(inputs, outputs):
+    float_ = pb.TensorInfo(dtype=pb.DT_FLOAT)
+    return pb.SignatureDef(inputs=dict.fromkeys(inputs, float_), outputs=dict.fromkeys(outputs, float_))
+
+
+def test_an_onnx_file_alone_gives_its_own_signature(load, tmp_path):
+    servable = load("scale", 1, write_scale_model(tmp_path / "scale", 1))
+
+    signature = servable.signatures["serving_default"]
+    assert signature.inputs["x"].shape == (-1, 2)
+    assert list(signature.outputs) == ["sum", "y"]
+
+
+def test_the_saved_models_signatures_win_and_those_the_graph_cannot_compute_are_known(load, tmp_path):
+    folder = write_scale_model(tmp_path / "scale", 1)
+    saved_model(folder, serving_default=definition(["x"], ["y"]), other=definition(["z"], ["y"]))
+
+    servable = load("scale", 1, folder)
+
+    assert set(servable.signatures) == {"serving_default", "other"}
+    assert servable.engine.signature_keys == {"serving_default"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: (folder / "model.onnx").unlink(), r"has neither model\.onnx nor saved_model\.pb"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b""), r"model\.onnx"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"not a model"), r"model\.onnx"),
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b"\xff"), r"saved_model\.pb is not a SavedModel"),
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b""), "has no graph tagged 'serve'"),
+        (lambda folder: saved_model(folder, serving_default=definition(["z"], ["y"])), r"takes \['x'\]"),
+        (lambda folder: (folder / "saved_model.pb").mkdir(), "IsADirectoryError"),
+    ],
+)
+def test_a_folder_that_cannot_be_served_says_why(load, tmp_path, spoil, complaint):
+    folder = write_scale_model(tmp_path / "scale", 1)
+    spoil(folder)
+
+    with pytest.raises(LoadError, match=complaint):
+        load("scale", 1, folder)
+
+    assert load.metrics.value("/tensorflow/cc/saved_model/load_attempt_count") == 1
+
+
+def test_a_number_too_large_for_the_wire_is_not_a_version(tmp_path):
+    for name in ("1", str(2**63 - 1), str(2**63)):
+        (tmp_path / name).mkdir()
+
+    assert list(find_versions(tmp_path)) == [1, 2**63 - 1]
