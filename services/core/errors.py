@@ -12,6 +12,7 @@ ServiceError
 └── ModelError                 a model server did not do its part
     ├── ModelNotFoundError         no model of that name or version
     ├── ModelUnavailableError      nobody answers at that address
+    ├── ModelRefusedError          the server is there and refused the call for now
     ├── ModelTimeoutError          no answer within the deadline
     └── ModelResponseError         an answer of the wrong shape, type or name
 ConfigError                    a setting is wrong: printed at start, exit status 2, never a response
@@ -71,6 +72,12 @@ class ModelNotFoundError(ModelError):
 
 class ModelUnavailableError(ModelError):
     """Nobody answers at the model's address."""
+
+
+class ModelRefusedError(ModelError):
+    """The model server is there and refused the call for now: it is full, or another call broke its batch."""
+
+    retry_after_s = 1.0
 
 
 class ModelTimeoutError(ModelError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from services.core.errors import DeadlineError, OverloadedError, RateLimitedError, ServiceError
+from services.core.errors import DeadlineError, ModelRefusedError, OverloadedError, RateLimitedError, ServiceError
 from services.gateway.admission.auth import ApiKeys
 from services.gateway.admission.context import Visit
 from services.gateway.admission.rate_limit import RateLimiter
@@ -71,7 +71,7 @@ class Edge:
         )
 
     def refused(self, error: ServiceError) -> None:
-        """Count the refusals that are a choice rather than a mistake."""
+        """Count the refusals that are a choice, of the gateway or of a model server, rather than a mistake."""
         for kind, reason in _REASONS.items():
             if isinstance(error, kind):
                 self._metrics.rejected.labels(reason).inc()
@@ -113,4 +113,5 @@ _REASONS: dict[type[ServiceError], str] = {
     RateLimitedError: "rate-limited",
     OverloadedError: "overloaded",
     DeadlineError: "deadline-exceeded",
+    ModelRefusedError: "model-refused",  # no model server counts what it refused for want of a thread
 }

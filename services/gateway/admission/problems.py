@@ -44,6 +44,7 @@ PROBLEMS: dict[type[errors.ServiceError], Problem] = {
     errors.ModelError: Problem(502, "model-error", "A model server failed"),
     errors.ModelNotFoundError: Problem(503, "model-not-found", "The model is not being served"),
     errors.ModelUnavailableError: Problem(503, "model-unavailable", "A model server cannot be reached"),
+    errors.ModelRefusedError: Problem(503, "model-refused", "A model server refused the call"),
     errors.ModelTimeoutError: Problem(504, "model-timeout", "A model server did not answer in time"),
     errors.ModelResponseError: Problem(502, "model-response", "A model server answered something unexpected"),
 }
@@ -63,7 +64,7 @@ def problem_of(error: errors.ServiceError, *, path: str, request_id: str) -> Ans
     if path.startswith(_OTHER_PROTOCOLS) and row.status in (415, 422):
         row = replace(row, status=400)  # the one code that these two have for what cannot be read
     headers: list[tuple[str, str]] = []
-    if isinstance(error, errors.OverloadedError):
+    if isinstance(error, errors.OverloadedError | errors.ModelRefusedError):
         headers.append(("Retry-After", str(math.ceil(error.retry_after_s))))
     if isinstance(error, errors.UnauthorizedError):
         headers.append(("WWW-Authenticate", "Bearer"))

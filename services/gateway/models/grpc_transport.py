@@ -5,18 +5,18 @@ import json
 import grpc
 
 from services.core.lane import Code, Method
-from services.gateway.models.transport import CallFailedError, Metadata
+from services.gateway.models.transport import RETRIED, CallFailedError, Metadata
 
 _PATHS = {
     Method.PREDICT: "/tensorflow.serving.PredictionService/Predict",
     Method.GET_MODEL_STATUS: "/tensorflow.serving.ModelService/GetModelStatus",
 }
 _RETRY = {
-    "maxAttempts": 4,
+    "maxAttempts": 5,  # the most that gRPC allows; round_robin sends each to the next server
     "initialBackoff": "0.02s",
     "maxBackoff": "0.2s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    "retryableStatusCodes": [code.name for code in RETRIED],
 }
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import cast
 
 from services.core.lane import ANSWER, MAX_MESSAGE_BYTES, REQUEST, Code, Method
-from services.gateway.models.transport import CallFailedError, Metadata
+from services.gateway.models.transport import RETRIED, CallFailedError, Metadata
 
-# As gRPC's retry policy in grpc_transport.py: four attempts, and only where nobody has answered.
-_PAUSES_S = (0.02, 0.04, 0.08)
+# As gRPC's retry policy in grpc_transport.py: five attempts.
+_PAUSES_S = (0.02, 0.04, 0.08, 0.16)
 _CODES = frozenset(Code)
 _FIRST_READ_BYTES = 16 * 1024  # an answer for a few images comes in one piece
 
@@ -31,7 +31,7 @@ class LaneWire:
                     try:
                         return await self._attempt(header, request)
                     except CallFailedError as exc:
-                        if exc.code is not Code.UNAVAILABLE:
+                        if exc.code not in RETRIED:
                             raise
                     await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
                 return await self._attempt(header, request)

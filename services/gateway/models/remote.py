@@ -11,6 +11,7 @@ from services.core.errors import (
     InvalidInputError,
     ModelError,
     ModelNotFoundError,
+    ModelRefusedError,
     ModelResponseError,
     ModelTimeoutError,
     ModelUnavailableError,
@@ -24,7 +25,8 @@ from services.pb import tfserving_pb2 as pb
 _ERRORS = {
     Code.NOT_FOUND: ModelNotFoundError,
     Code.UNAVAILABLE: ModelUnavailableError,
-    Code.RESOURCE_EXHAUSTED: ModelUnavailableError,  # TF Serving: its batching queue is full or too slow
+    Code.RESOURCE_EXHAUSTED: ModelRefusedError,  # TF Serving: all --grpc_max_threads are taken
+    Code.FAILED_PRECONDITION: ModelRefusedError,  # TF Serving: another call of the same batch had a wrong shape
     Code.DEADLINE_EXCEEDED: ModelTimeoutError,
 }
 

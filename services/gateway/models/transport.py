@@ -8,6 +8,11 @@ from services.core.lane import Code, Method
 Metadata = Sequence[tuple[str, str]]
 
 
+# No model has answered, and the next attempt may meet another server, a free thread or another batch. TensorFlow
+# Serving does not queue calls beyond --grpc_max_threads: it refuses them with RESOURCE_EXHAUSTED.
+RETRIED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.FAILED_PRECONDITION)
+
+
 class CallFailedError(Exception):
     """A call without an answer: gRPC's code for why, and the words that came with it."""
 

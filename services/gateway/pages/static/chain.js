@@ -86,6 +86,7 @@ function refusal(problem, response) {
     case "unauthorized":
       return new ChainError("This gateway asks for an API key.", { needsKey: true });
     case "overloaded":
+    case "model-refused":
       return new ChainError("The service is busy.", { ...later, busy: true });
     case "rate-limited":
       return new ChainError("These were more requests than one visitor may send.", { ...later, busy: true });

@@ -181,7 +181,7 @@ def test_an_answer_broken_off_or_in_another_language_is_unavailable(path, answer
     listener.listen()
 
     def answer_each_try() -> None:
-        for _ in range(4):
+        for _ in range(5):
             connection, _ = listener.accept()
             connection.recv(1024)
             connection.sendall(answer)

@@ -1,7 +1,10 @@
 """RemoteModel against a server that says exactly what a test wants it to."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -113,9 +116,7 @@ def test_both_encodings_of_an_output_are_read(encode):
     ("code", "error"),
     [
         (grpc.StatusCode.NOT_FOUND, errors.ModelNotFoundError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.ModelUnavailableError),
         (grpc.StatusCode.INVALID_ARGUMENT, errors.ModelResponseError),
-        (grpc.StatusCode.FAILED_PRECONDITION, errors.ModelResponseError),
         (grpc.StatusCode.INTERNAL, errors.ModelResponseError),
     ],
 )
@@ -127,11 +128,86 @@ def test_a_status_becomes_an_error_of_our_own_without_a_retry(code, error):
     assert len(server.requests) == 1
 
 
-def test_unavailable_is_tried_again():
-    server = Answering(lambda attempt: grpc.StatusCode.UNAVAILABLE if attempt < 3 else response())
+@pytest.mark.parametrize("name", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"])
+def test_a_call_that_no_model_has_run_is_tried_again(name):
+    server = Answering(lambda attempt: grpc.StatusCode[name] if attempt < 5 else response())
 
     assert predict(server).version == 4
-    assert len(server.requests) == 3
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("name", ["RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"])
+def test_a_server_that_refuses_for_good_is_model_refused_and_says_its_code(name):
+    with pytest.raises(errors.ModelRefusedError, match=f"classifier: {name}: the reason"):
+        predict(Answering(lambda _: grpc.StatusCode[name]))
+
+
+def test_refusals_are_tried_again_within_the_deadline_only():
+    started = time.monotonic()
+    with pytest.raises(errors.ModelError):
+        predict(Answering(lambda _: grpc.StatusCode.RESOURCE_EXHAUSTED), budget_s=0.05)
+
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_call_refused_by_a_full_server_goes_to_the_next_one():
+    """The first server's threads are all taken for the whole test, as TensorFlow Serving's can be."""
+    released = threading.Event()
+    requests: list[str] = []
+
+    def serving(name: str, room: int) -> tuple[grpc.Server, int]:
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if request == b"occupy":
+                released.wait(20)
+                return b""
+            requests.append(name)
+            return response().SerializeToString()
+
+        server = grpc.server(ThreadPoolExecutor(2), maximum_concurrent_rpcs=room)  # beyond it: RESOURCE_EXHAUSTED
+        handlers = {"Predict": grpc.unary_unary_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", handlers)]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        return server, port
+
+    (full, full_port), (other, other_port) = serving("full", 1), serving("other", 50)
+
+    async def predict_often() -> list[Prediction]:
+        model = RemoteModel(
+            f"ipv4:127.0.0.1:{full_port},127.0.0.1:{other_port}",
+            name="classifier", output="probabilities", output_shape=(10,), timeout_s=5.0,
+        )  # fmt: skip
+        try:
+            return [await model.predict(IMAGES, deadline=Deadline.after(5)) for _ in range(8)]
+        finally:
+            await model.close()
+
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{full_port}") as channel:
+            occupied = channel.unary_unary("/tensorflow.serving.PredictionService/Predict").future(b"occupy")
+            with pytest.raises(grpc.RpcError) as refused:
+                _until_refused(channel)
+            answers = asyncio.run(predict_often())
+            released.set()
+            occupied.result(timeout=5)
+    finally:
+        released.set()
+        full.stop(None)
+        other.stop(None)
+
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [answer.version for answer in answers] == [4] * 8
+    assert requests == ["other"] * 8
+
+
+def _until_refused(channel: grpc.Channel) -> None:
+    """Ask until the server is full; the call that occupies it needs a moment to arrive."""
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    for _ in range(100):
+        call(b"probe", timeout=5)
+        time.sleep(0.01)
 
 
 def test_unavailable_for_good_is_model_unavailable():
