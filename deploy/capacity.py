@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BENCHMARK = ROOT / "docs/benchmarks/gateway.json"
@@ -41,7 +42,7 @@ def plan(per_day: int, *, per_core: float, share: float = SHARE, peak: float = P
     return Plan(per_day, mean_per_s, peak * mean_per_s, math.ceil(peak * mean_per_s / (share * per_core)))
 
 
-def table(found: Mapping) -> str:
+def table(found: Mapping[str, Any]) -> str:
     """The section of the runbook."""
     machine = found["machine"]
     load = next(load for load in found["gateway"]["loads"] if load["connections"] == CLIENTS)

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,12 +27,12 @@ METHODS = ("get", "post")
 class Reference:
     """The document with its `$ref`s followed, as the template asks for it."""
 
-    def __init__(self, document: Mapping) -> None:
+    def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
         self.info = document["info"]
         self.schemas = document["components"]["schemas"]
 
-    def follow(self, value: Mapping) -> Mapping:
+    def follow(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a `$ref` points at; everything else as it is."""
         while "$ref" in value:
             found = self.document
@@ -40,7 +41,7 @@ class Reference:
             value = found
         return value
 
-    def groups(self) -> Iterator[tuple[Mapping, list[Mapping]]]:
+    def groups(self) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
         """Every tag with its operations, in the document's order."""
         operations = [
             {"method": method.upper(), "path": path, **item[method]}
@@ -51,9 +52,9 @@ class Reference:
         for tag in self.document["tags"]:
             yield tag, [operation for operation in operations if tag["name"] in operation["tags"]]
 
-    def alike(self, contents: Mapping) -> list[tuple[list[str], Mapping]]:
+    def alike(self, contents: Mapping[str, Any]) -> list[tuple[list[str], Mapping[str, Any]]]:
         """Media types with the same schema, together."""
-        rows: list[tuple[list[str], Mapping]] = []
+        rows: list[tuple[list[str], Mapping[str, Any]]] = []
         for media, content in contents.items():
             if rows and rows[-1][1] == content:
                 rows[-1][0].append(media)
@@ -61,7 +62,7 @@ class Reference:
                 rows.append(([media], content))
         return rows
 
-    def kind(self, schema: Mapping) -> Markup:
+    def kind(self, schema: Mapping[str, Any]) -> Markup:
         """A schema in a few words: `integer, 0 to 10, default 0`, or a link to a named one."""
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
@@ -76,7 +77,7 @@ class Reference:
         words = [self._base(schema), *_bounds(schema)]
         return Markup(", ").join(word for word in words if word)
 
-    def _base(self, schema: Mapping) -> Markup:
+    def _base(self, schema: Mapping[str, Any]) -> Markup:
         if "enum" in schema:
             return Markup(" | ").join(Markup("<code>{}</code>").format(_json(value)) for value in schema["enum"])
         if schema.get("type") == "array" and "items" in schema:
@@ -85,7 +86,7 @@ class Reference:
             return Markup("bytes")
         return escape(schema.get("type", "anything"))
 
-    def named_schemas(self) -> list[tuple[str, Mapping]]:
+    def named_schemas(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The objects worth a table of their own."""
         return [(name, schema) for name, schema in self.schemas.items() if "properties" in schema]
 
@@ -94,7 +95,7 @@ def _json(value: object) -> str:
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def _bounds(schema: Mapping) -> Iterator[str]:
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         yield f"{low} to {high}"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,7 +39,7 @@ def digest() -> str:
     return seen.hexdigest()[:16]
 
 
-def prometheus_rule() -> dict:
+def prometheus_rule() -> dict[str, Any]:
     """deploy/prometheus/rules as the Prometheus Operator takes them."""
     groups = [
         group

@@ -66,7 +66,10 @@ def percentiles(values: ArrayLike, points: Sequence[float] = (50, 90, 95, 99, 99
     """`{"p50": ..., "p99.9": ...}`; of nothing, nothing."""
     if not np.size(values):
         return {}
-    return {f"p{point:g}": float(value) for point, value in zip(points, np.percentile(values, points), strict=True)}
+    return {
+        f"p{point:g}": float(value)
+        for point, value in zip(points, np.percentile(np.asarray(values), points), strict=True)
+    }
 
 
 def _blur(pictures: NDArray[np.float64]) -> NDArray[np.float64]:

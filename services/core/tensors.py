@@ -8,7 +8,7 @@ from services.core.errors import InvalidInputError
 from services.pb import tfserving_pb2 as pb
 
 # dtype number -> (numpy dtype, the *_val field that may carry it)
-_NUMERIC: dict[int, tuple[np.dtype, str]] = {
+_NUMERIC: dict[pb.DataType, tuple[np.dtype, str]] = {
     pb.DT_FLOAT: (np.dtype("<f4"), "float_val"),
     pb.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
     pb.DT_INT32: (np.dtype("<i4"), "int_val"),
@@ -84,17 +84,17 @@ def shape_of(proto: pb.TensorProto, *, itemsize: int) -> tuple[int, ...]:
     return shape
 
 
-def numpy_dtype(number: int) -> np.dtype:
+def numpy_dtype(number: pb.DataType) -> np.dtype:
     """The numpy dtype of a DataType number; byte strings are objects."""
     return np.dtype(object) if number == pb.DT_STRING else _NUMERIC[number][0]
 
 
-def dtype_number(dtype: np.dtype) -> int:
+def dtype_number(dtype: np.dtype) -> pb.DataType:
     """The DataType number of a numpy dtype."""
     return pb.DT_STRING if dtype.kind in "OS" else _NUMBER_OF[dtype]
 
 
-def dtype_name(number: int) -> str:
+def dtype_name(number: pb.DataType) -> str:
     """`DT_FLOAT`, or the bare number of a type TensorFlow has added since."""
     return pb.DataType.Name(number) if number in pb.DataType.values() else str(number)
 

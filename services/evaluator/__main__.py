@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,6 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument(
         "--update-readme", action="store_true", help="refresh docs/results and the tables that quote it"
     )
-    return parser
 
 
 def _plan(arguments: argparse.Namespace, config: EvaluatorConfig) -> Plan:
@@ -103,7 +103,8 @@ def _plan(arguments: argparse.Namespace, config: EvaluatorConfig) -> Plan:
 
 def _files(findings: Findings) -> dict[str, str | bytes]:
     right = io.BytesIO()
-    np.savez_compressed(right, **{name: np.packbits(each) for name, each in findings.right.items()})
+    bits: dict[str, Any] = {name: np.packbits(each) for name, each in findings.right.items()}
+    np.savez_compressed(right, **bits)
     return {
         "evaluation.json": findings.results.to_json(),
         "gallery.json": gallery.to_json(findings.pictures),

@@ -7,7 +7,9 @@ import numpy as np
 _ARC = np.linspace(0, 2 * np.pi, 40)
 
 
-def _ellipse(x: float, y: float, across: float, down: float, start: float = 0.0, turn: float = 1.0) -> list:
+def _ellipse(
+    x: float, y: float, across: float, down: float, start: float = 0.0, turn: float = 1.0
+) -> list[tuple[float, float]]:
     angles = start + turn * _ARC
     return [(x + across * np.sin(angle), y - down * np.cos(angle)) for angle in angles]
 

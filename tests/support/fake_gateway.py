@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flask import Flask, Response, jsonify, request
@@ -45,7 +46,7 @@ class FakeGateway:
         app.post("/v1/recognize")(self._recognize)
         return app
 
-    def _ready(self) -> tuple[dict, int]:
+    def _ready(self) -> tuple[dict[str, str], int]:
         return ({"status": "unavailable"}, 503) if self.faults.not_ready else ({"status": "ready"}, 200)
 
     def _recognize(self) -> Response:
@@ -85,10 +86,10 @@ def _read(body: bytes, content_type: str) -> np.ndarray:
     return (pixels.reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
 
 
-def _answer(scores: np.ndarray, applied: np.ndarray, denoised: np.ndarray, include: str) -> dict:
+def _answer(scores: np.ndarray, applied: np.ndarray, denoised: np.ndarray, include: str) -> dict[str, Any]:
     results = []
     for index, row in enumerate(scores):
-        result = {"index": index, "digit": int(row.argmax()), "confidence": float(row.max())}
+        result: dict[str, Any] = {"index": index, "digit": int(row.argmax()), "confidence": float(row.max())}
         result["denoise"] = "applied" if applied[index] else "skipped"
         if "probabilities" in include:
             result["probabilities"] = row.tolist()

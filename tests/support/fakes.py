@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -58,11 +59,11 @@ def scores_by_brightness(images: np.ndarray) -> np.ndarray:
     return scores
 
 
-def fake_denoiser(**options: object) -> FakeModel:
+def fake_denoiser(**options: Any) -> FakeModel:
     """Leaves images as they are."""
     return FakeModel(lambda images: images, **{"name": "denoiser", **options})
 
 
-def fake_classifier(**options: object) -> FakeModel:
+def fake_classifier(**options: Any) -> FakeModel:
     """Reads brightness."""
     return FakeModel(scores_by_brightness, **{"name": "classifier", **options})

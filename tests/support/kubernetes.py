@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,15 +24,15 @@ class Pod:
     kind: str
     name: str
     labels: Mapping[str, str]
-    spec: Mapping
+    spec: Mapping[str, Any]
 
     @property
-    def containers(self) -> list[Mapping]:
+    def containers(self) -> list[Mapping[str, Any]]:
         """The containers that run, init containers excluded."""
         return list(self.spec["containers"])
 
     @property
-    def every_container(self) -> list[Mapping]:
+    def every_container(self) -> list[Mapping[str, Any]]:
         """Init containers included."""
         return [*self.spec.get("initContainers", []), *self.containers]
 
@@ -45,13 +46,13 @@ class Pod:
 
 
 @cache
-def manifests(overlay: str) -> tuple[Mapping, ...]:
+def manifests(overlay: str) -> tuple[Mapping[str, Any], ...]:
     """Every object of a rendered overlay."""
     text = (DEPLOY / f"kubernetes/rendered/{overlay}.yaml").read_text()
     return tuple(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
-def of_kind(overlay: str, *kinds: str) -> list[Mapping]:
+def of_kind(overlay: str, *kinds: str) -> list[Mapping[str, Any]]:
     return [manifest for manifest in manifests(overlay) if manifest["kind"] in kinds]
 
 
@@ -77,7 +78,7 @@ def pod(overlay: str, name: str) -> Pod:
     return next(pod for pod in pods(overlay) if pod.name == name)
 
 
-def selects(selector: Mapping, labels: Mapping[str, str]) -> bool:
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector, in either of its two spellings, takes a pod with these labels."""
     if not {"matchLabels", "matchExpressions"} & set(selector):
         wanted, expressions = selector, []
@@ -105,7 +106,9 @@ def may_connect(overlay: str, source: Pod | Peer, target: Pod | Peer, port: int)
     return _allows(policies, target, source, port, "Ingress") and _allows(policies, source, target, port, "Egress")
 
 
-def _allows(policies: list[Mapping], subject: Pod | Peer, other: Pod | Peer, port: int, direction: str) -> bool:
+def _allows(
+    policies: list[Mapping[str, Any]], subject: Pod | Peer, other: Pod | Peer, port: int, direction: str
+) -> bool:
     """One direction of may_connect: policies add up, and a pod that none selects is open."""
     if isinstance(subject, Peer) and subject.namespace is not None:
         return True  # outside this namespace: its own policies decide
@@ -123,7 +126,7 @@ def _allows(policies: list[Mapping], subject: Pod | Peer, other: Pod | Peer, por
     )
 
 
-def _covers(peers: list[Mapping] | None, other: Pod | Peer) -> bool:
+def _covers(peers: list[Mapping[str, Any]] | None, other: Pod | Peer) -> bool:
     if peers is None:
         return True
     namespace = other.namespace if isinstance(other, Peer) else None
@@ -138,11 +141,15 @@ def _covers(peers: list[Mapping] | None, other: Pod | Peer) -> bool:
     return False
 
 
-def _covers_port(ports: list[Mapping] | None, listener: Pod | Peer, port: int) -> bool:
+def _covers_port(ports: list[Mapping[str, Any]] | None, listener: Pod | Peer, port: int) -> bool:
     if ports is None:
         return True
     return any(
         allowed.get("protocol", "TCP") == "TCP"
-        and port == (listener.port(allowed["port"]) if isinstance(allowed["port"], str) else allowed["port"])
+        and port == (_port_named(listener, allowed["port"]) if isinstance(allowed["port"], str) else allowed["port"])
         for allowed in ports
     )
+
+
+def _port_named(listener: Pod | Peer, name: str) -> int | None:
+    return listener.port(name) if isinstance(listener, Pod) else None  # names are those of a pod's containers

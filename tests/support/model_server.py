@@ -32,20 +32,20 @@ def write_scale_model(base: Path, version: int, *, factor: float = 2.0) -> Path:
         helper.make_node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0),
     ]
     constants = [
-        numpy_helper.from_array(np.float32(factor), "factor"),
+        numpy_helper.from_array(np.array(factor, np.float32), "factor"),
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
     ]
-    outputs = [("y", [None, 2]), ("sum", [None])]
+    outputs: list[tuple[str, list[Any]]] = [("y", [None, 2]), ("sum", [None])]
     return write_onnx(base, version, nodes, constants, [("x", [None, 2])], outputs)
 
 
 def write_onnx(
     base: Path,
     version: int,
-    nodes: list,
-    constants: list,
-    inputs: list,
-    outputs: list,
+    nodes: list[Any],
+    constants: list[Any],
+    inputs: list[tuple[str, list[Any]]],
+    outputs: list[tuple[str, list[Any]]],
     *,
     kind: int = TensorProto.FLOAT,
 ) -> Path:
@@ -72,24 +72,31 @@ class Running:
     channel: grpc.Channel
     rest: str
 
-    def call(self, method: str, request: Message, response_class: type, *, timeout: float | None = CALL_S) -> Any:
+    def call(
+        self, method: str, request: Message, response_class: type[Message], *, timeout: float | None = CALL_S
+    ) -> Any:
         """One unary call by its short name, such as `Predict`."""
         return call(self.channel, method, request, response_class, timeout=timeout)
 
     def predict(self, name: str, outputs: list[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Predict with arrays in and out."""
-        request = predict_request(name, **inputs)
+        request = predict_request(name, version=None, **inputs)
         request.output_filter.extend(outputs or [])
         response = self.call("Predict", request, pb.PredictResponse)
         return {alias: from_proto(tensor) for alias, tensor in response.outputs.items()}
 
 
 def call(
-    channel: grpc.Channel, method: str, request: Message, response_class: type, *, timeout: float | None = CALL_S
+    channel: grpc.Channel,
+    method: str,
+    request: Message,
+    response_class: type[Message],
+    *,
+    timeout: float | None = CALL_S,
 ) -> Any:
     """One unary call; the method's service is known by its name."""
     service = MODEL_SERVICE if method in ("GetModelStatus", "HandleReloadConfigRequest") else PREDICTION_SERVICE
-    stub = channel.unary_unary(
+    stub: Any = channel.unary_unary(
         f"/{service}/{method}",
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=response_class.FromString,
@@ -133,7 +140,7 @@ def outcome(function: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     try:
         answer = function()
     except grpc.RpcError as error:
-        return error.code(), error.details()
+        return error.code(), error.details() or ""
     raise AssertionError(f"the call went well: {answer}")
 
 
@@ -166,6 +173,6 @@ def write_slow_model(base: Path, version: int) -> Path:
     ]
     constants = [
         numpy_helper.from_array(np.eye(size, dtype=np.float32), "weights"),
-        numpy_helper.from_array(np.float32(0), "nothing"),
+        numpy_helper.from_array(np.array(0, np.float32), "nothing"),
     ]
     return write_onnx(base, version, nodes, constants, [("x", [None])], [("y", [None])])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,14 +26,14 @@ class Expression:
     promql: str
 
 
-def rules(kind: str) -> Iterator[dict]:
+def rules(kind: str) -> Iterator[dict[str, Any]]:
     """Every rule that has the key `kind` ("alert" or "record")."""
     for path in sorted((PROMETHEUS / "rules").glob("*.yml")):
         for group in yaml.safe_load(path.read_text())["groups"]:
             yield from (rule for rule in group["rules"] if kind in rule)
 
 
-def panels(dashboard: Path) -> Iterator[dict]:
+def panels(dashboard: Path) -> Iterator[dict[str, Any]]:
     """The panels that draw something (rows do not)."""
     yield from (panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row")
 

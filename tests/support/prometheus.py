@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 import yaml
@@ -23,7 +24,7 @@ class Prometheus:
 
     url: str
 
-    def query(self, promql: str) -> list[Mapping]:
+    def query(self, promql: str) -> list[Mapping[str, Any]]:
         """The samples of an instant query; none is an empty list."""
         answer = requests.get(f"{self.url}/api/v1/query", params={"query": promql}, timeout=5).json()
         assert answer["status"] == "success", f"{promql}: {answer.get('error')}"
@@ -34,7 +35,7 @@ class Prometheus:
         found = requests.get(f"{self.url}/api/v1/targets", timeout=5).json()["data"]["activeTargets"]
         return {target["labels"]["job"]: f"{target['health']} {target['lastError']}".strip() for target in found}
 
-    def wait(self, promql: str, within_s: float) -> list[Mapping]:
+    def wait(self, promql: str, within_s: float) -> list[Mapping[str, Any]]:
         """Until the query returns something."""
         ends = time.monotonic() + within_s
         while time.monotonic() < ends:

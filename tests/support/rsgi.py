@@ -1,8 +1,9 @@
 """Ask the gateway's RSGI application as granian would, without a socket."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Protocol:
     async def __call__(self) -> bytes:
         return self.body
 
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self.body), 1000):
             yield self.body[start : start + 1000]
 
@@ -46,7 +47,7 @@ class Protocol:
 
 
 async def ask(
-    server: object,
+    server: Any,
     path: str,
     *,
     method: str = "POST",

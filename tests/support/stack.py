@@ -145,7 +145,8 @@ def running_stack(
     }
     environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
     door = Child("gateway", ["services.gateway"], environment)
-    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", metrics, *servers, door)
+    denoiser, classifier = servers
+    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", metrics, denoiser, classifier, door)
     with ExitStack() as ends:
         for child in stack.children:
             child.start()

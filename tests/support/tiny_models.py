@@ -1,10 +1,11 @@
 """A denoiser and a classifier of a few nodes, as ONNX files in version folders, and digits that they can read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
@@ -47,7 +48,9 @@ def write_tiny_models(folder: Path) -> Path:
     return folder
 
 
-def _write(folder: Path, nodes: list, constants: dict, output: str, shape: list) -> None:
+def _write(
+    folder: Path, nodes: list[NodeProto], constants: dict[str, Any], output: str, shape: list[int | None]
+) -> None:
     graph = helper.make_graph(
         nodes,
         folder.parent.name,

@@ -79,7 +79,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(f"cannot read the picture {path}: {exc}") from exc
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY if picture.shape[2] == 3 else cv2.COLOR_BGRA2GRAY)
-    return cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _checked(name: str, pixels: np.ndarray, labels: np.ndarray) -> Dataset:
@@ -89,5 +89,5 @@ def _checked(name: str, pixels: np.ndarray, labels: np.ndarray) -> Dataset:
         raise DatasetError(f"{name}: {len(pixels)} images need as many whole-number labels, not {labels.shape}")
     if labels.min() < 0 or labels.max() > 9:
         raise DatasetError(f"{name}: labels are digits from 0 to 9, not {labels.min()} to {labels.max()}")
-    scaled = pixels.reshape(-1, SIDE_PX, SIDE_PX, 1) / np.float32(255)
+    scaled = (pixels.reshape(-1, SIDE_PX, SIDE_PX, 1) / np.float32(255)).astype(np.float32, copy=False)
     return Dataset(name, scaled, labels.astype(np.int64), hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -85,7 +86,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     return 1 if problems or status else 0
 
 
-def rows(stats: list[dict]) -> list[Row]:
+def rows(stats: list[dict[str, Any]]) -> list[Row]:
     """Locust's JSON as rows; its histogram has milliseconds as keys, rounded to two digits above 100."""
     found = []
     for entry in sorted(stats, key=lambda entry: entry["name"]):
@@ -97,7 +98,9 @@ def rows(stats: list[dict]) -> list[Row]:
                 entry["num_requests"],
                 entry["num_failures"],
                 entry["num_requests"] / seconds,
-                *(_quantile(times, share) for share in (0.5, 0.95, 0.99)),
+                _quantile(times, 0.5),
+                _quantile(times, 0.95),
+                _quantile(times, 0.99),
                 entry["max_response_time"],
             )
         )

@@ -6,13 +6,13 @@
 import json
 import random
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent.pool import Pool
-from locust import FastHttpUser, LoadTestShape, constant, events, task
-from locust.contrib.fasthttp import ResponseContextManager
+from locust import FastHttpUser, LoadTestShape, User, constant, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
@@ -27,7 +27,7 @@ LONGEST_PAUSE_S = 5.0
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser: ArgumentParser) -> None:
+def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--samples", default="reports/load/samples.npz", help="pictures and the digits in them")
     parser.add_argument("--load-profile", choices=[*PROFILES, "open"], default="mix", help="how load comes and goes")
     parser.add_argument("--seconds", type=float, default=60, help="how long")
@@ -44,7 +44,7 @@ class Known:
 
 @events.test_start.add_listener
 def _load_samples(environment: Environment, **_: object) -> None:
-    Known.samples = Samples.read(Path(environment.parsed_options.samples))
+    Known.samples = Samples.read(Path(_options(environment).samples))
     Known.pngs = Known.samples.pngs()
 
 
@@ -53,7 +53,7 @@ class Caller(FastHttpUser):
 
     abstract = True
 
-    def ask(self, name: str, chosen: list[int], data: bytes, content_type: str) -> None:
+    def ask(self, name: str, chosen: list[int], data: Any, content_type: str) -> None:
         headers = {"Content-Type": content_type}
         with self.client.post(ROUTE, data=data, headers=headers, name=name, catch_response=True) as response:
             if response.status_code in REFUSED and "Retry-After" in response.headers:
@@ -66,10 +66,10 @@ class Caller(FastHttpUser):
             if wrong:
                 response.failure(wrong)
 
-    def refused(self, name: str, response: ResponseContextManager) -> None:
+    def refused(self, name: str, response: Any) -> None:
         """Overload answered politely: no failure where overload is meant, and the caller stays away for a while."""
-        pause_s = min(float(response.headers["Retry-After"]), LONGEST_PAUSE_S)
-        if self.environment.parsed_options.load_profile in ("mix", "soak"):
+        pause_s = min(float(str(response.headers["Retry-After"])), LONGEST_PAUSE_S)
+        if _options(self.environment).load_profile in ("mix", "soak"):
             response.failure(f"refused with {response.status_code}")
         else:
             response.request_meta["name"] = f"{name}, refused"
@@ -120,7 +120,7 @@ class Arrivals(Caller):
     def arrive(self) -> None:
         pool = Pool(self.concurrency)
         dice = random.Random(1)
-        options = self.environment.parsed_options
+        options = _options(self.environment)
         due = time.perf_counter()
         ends = due + options.seconds
         while (due := due + dice.expovariate(options.rate)) < ends:
@@ -144,8 +144,9 @@ class Arrivals(Caller):
 class Shape(LoadTestShape):
     """How many users there are at each moment, and of which kind."""
 
-    def tick(self) -> tuple[int, float, list[type[Caller]]] | None:
-        options = self.runner.environment.parsed_options
+    def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
+        assert self.runner is not None
+        options = _options(self.runner.environment)
         if self.get_run_time() > options.seconds:
             return None
         if options.load_profile == "open":
@@ -163,3 +164,8 @@ def multipart(pngs: list[bytes]) -> tuple[bytes, str]:
         for at, png in enumerate(pngs)
     ]  # fmt: skip
     return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def _options(environment: Environment) -> Namespace:
+    assert environment.parsed_options is not None  # Locust has parsed its command line
+    return environment.parsed_options

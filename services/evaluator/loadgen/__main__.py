@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import mlperf_loadgen
 import numpy as np
@@ -179,7 +180,7 @@ def _scenarios(driver: Driver, arguments: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def _accuracy(driver: Driver, data: dataset.Dataset, chain: InProcessChain, seed: int) -> dict[str, object]:
+def _accuracy(driver: Driver, data: dataset.Dataset, chain: InProcessChain, seed: int) -> dict[str, Any]:
     """LoadGen sends every image once, Gaussian 0.5 and rounded to 8 bits; its log is read and compared in-process."""
     noisy = gaussian(data.images, ACCURACY_LEVEL, np.random.default_rng(seed))
     pixels = np.rint(255 * noisy[..., 0]).astype(np.uint8)
@@ -201,13 +202,13 @@ def _best(runs: Sequence[Run]) -> list[Run]:
     return list({run.scenario: run for run in runs}.values())
 
 
-def _save(folder: Path, runs: Sequence[Run], accuracy: dict[str, object] | None) -> None:
+def _save(folder: Path, runs: Sequence[Run], accuracy: dict[str, Any] | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     found = {"runs": [asdict(run) for run in runs], "accuracy": accuracy}
     (folder / "loadgen.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def _print(runs: Sequence[Run], accuracy: dict[str, object] | None, arguments: argparse.Namespace) -> None:
+def _print(runs: Sequence[Run], accuracy: dict[str, Any] | None, arguments: argparse.Namespace) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     table = Table("scenario", "result", "figure", "p50 ms", "p90 ms", "p99 ms")
     for run in runs:

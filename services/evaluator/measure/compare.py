@@ -44,12 +44,11 @@ def compare(
         if before is None:
             continue
         first, second = (old_right or {}).get(before.name), (new_right or {}).get(cell.name)
-        paired = same_images and first is not None and second is not None and len(first) == len(second)
-        p_value = (
-            statistics.mcnemar(first, second).p_value
-            if paired
-            else statistics.two_proportions(before.correct, before.total, cell.correct, cell.total)
-        )
+        if same_images and first is not None and second is not None and len(first) == len(second):
+            paired, p_value = True, statistics.mcnemar(first, second).p_value
+        else:
+            paired = False
+            p_value = statistics.two_proportions(before.correct, before.total, cell.correct, cell.total)
         found.append((before, cell, p_value, paired))
     adjusted = statistics.false_discovery_adjusted([each[2] for each in found])
     return [Change(*each[:2], p_value, each[3]) for each, p_value in zip(found, adjusted, strict=True)]

@@ -21,7 +21,7 @@ from services.evaluator.errors import GatewayError
 from services.evaluator.in_process import TOLERANCE, Difference, InProcessChain
 from services.evaluator.measure import experiment, gallery, latency, quality
 from services.evaluator.measure.experiment import Condition, Outcome
-from services.evaluator.measure.results import ARMS, CLEAN, HEADLINE_LEVEL, Equality, Results
+from services.evaluator.measure.results import ARMS, CLEAN, HEADLINE_LEVEL, Equality, Latency, Quality, Results
 from services.evaluator.progress import Progress
 
 
@@ -112,7 +112,7 @@ def _record(outcome: Outcome, dataset: Dataset, findings: Findings) -> None:
     findings.results.pairs += experiment.pairs(outcome, dataset.labels)
 
 
-def _quality(plan: Plan, outcome: Outcome, dataset: Dataset, client: GatewayClient) -> quality.Quality:
+def _quality(plan: Plan, outcome: Outcome, dataset: Dataset, client: GatewayClient) -> Quality:
     count = min(plan.quality_images, len(dataset))
     parts = []
     for start in range(0, count, plan.batch):
@@ -184,7 +184,7 @@ def _line(results: Results, condition: Condition) -> str:
     return f"{condition.noise:>16} {condition.level:<5g} {shares}"
 
 
-def _latency_line(case: latency.Latency) -> str:
+def _latency_line(case: Latency) -> str:
     if not case.ms:
         return f"{case.case}: no answers, {case.errors} errors"
     return f"{case.case:>36}   p50 {case.ms['p50']:.2f} ms   p99 {case.ms['p99']:.2f} ms   {case.errors} errors"

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from services.evaluator.client import Denoise
 from services.evaluator.errors import ReportError
 
 SCHEMA = 1
 HEADLINE_NOISE, HEADLINE_LEVEL = "gaussian", 0.5
 CLEAN = "none"  # the noise of cells at level 0, where every kind is the same
 
-ARMS = {"never": "classify only", "always": "denoise, then classify", "auto": "decide by noise"}
+ARMS: dict[Denoise, str] = {"never": "classify only", "always": "denoise, then classify", "auto": "decide by noise"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Cell:
 
     noise: str
     level: float
-    arm: str
+    arm: Denoise
     correct: int
     total: int
     low: float
@@ -63,7 +64,7 @@ class Confusion:
 
     noise: str
     level: float
-    arm: str
+    arm: Denoise
     counts: list[list[int]]
 
 
@@ -73,7 +74,7 @@ class Reliability:
 
     noise: str
     level: float
-    arm: str
+    arm: Denoise
     ece: float
     bins: list[tuple[float, float, int]]
 
@@ -185,7 +186,7 @@ class Results:
             data = json.loads(text)
             if data["schema"] != SCHEMA:
                 raise ReportError(f"these results have schema {data['schema']}; this evaluator reads {SCHEMA}")
-            lists = {name: [kind(**each) for each in data.pop(name)] for name, kind in _LISTS.items()}
+            lists: dict[str, Any] = {name: [kind(**each) for each in data.pop(name)] for name, kind in _LISTS.items()}
             equality = data.pop("equality")
             return cls(**data, **lists, equality=Equality(**equality) if equality else None)
         except (ValueError, KeyError, TypeError) as exc:
