@@ -13,7 +13,7 @@ help: ## list the targets
 
 ##@ Run
 
-STACK = $(PYTHON) -m deploy.stack
+STACK = "$(PYTHON)" -m deploy.stack
 up: ## start the chain, show its first answer (MODE=local|docker SERVING=embedded CLASSIFIERS=3 OBSERVE=1)
 	@$(STACK) up $(MODE:%=--mode=%) $(SERVING:%=--serving=%) $(CLASSIFIERS:%=--classifiers=%) $(OBSERVE:%=--observe)
 
@@ -148,7 +148,7 @@ lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 .venvs/serve: $(SERVE)/.done
 $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done: requirements/%.txt
 	@echo "installing $< into .venvs/$* (once)"
-	@$(PYTHON) -m venv .venvs/$*
+	@"$(PYTHON)" -m venv .venvs/$*
 	@.venvs/$*/bin/python $(PIP) $<
 	@touch $@
 

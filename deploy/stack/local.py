@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -126,14 +127,14 @@ class LocalStack:
             "STACK_VAR": str(settings.var),
             "STACK_LOGS": str(self._logs),
             "STACK_SOCKET": str(self._socket),
-            "STACK_PYTHON": str(settings.venv / "bin/python"),
-            "STACK_MODELS": str(settings.models),
+            "STACK_PYTHON": shlex.quote(str(settings.venv / "bin/python")),
+            "STACK_MODELS": shlex.quote(str(settings.models)),
             "STACK_DENOISER_PORT": str(settings.denoiser_port),
             "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
-            "STACK_DENOISER_LANE": str(self._lanes["denoiser"]),
+            "STACK_DENOISER_LANE": shlex.quote(str(self._lanes["denoiser"])),
             "STACK_CLASSIFIER_PORT": str(settings.classifier_port),
             "STACK_CLASSIFIER_REST_PORT": str(settings.classifier_rest_port),
-            "STACK_CLASSIFIER_LANE": str(self._lanes["classifier"]),
+            "STACK_CLASSIFIER_LANE": shlex.quote(str(self._lanes["classifier"])),
         }
         started = subprocess.run(
             [settings.venv / "bin/supervisord", "-c", CONFIG],
@@ -165,7 +166,9 @@ class LocalStack:
                 ended = process.state in ("BACKOFF", "EXITED", "FATAL")
                 if process.name in waiting and (ended or waited_s > START_TIMEOUT_S):
                     log = self._logs / f"{process.name}.log"
-                    said = last_line(log.read_text(errors="replace")) if log.exists() else ""
+                    if not log.exists() or not log.stat().st_size:  # it could not even be spawned
+                        log = self._logs / "supervisord.log"
+                    said = last_line(log.read_text(errors="replace"))
                     raise StackError(f"{process.name} does not start: {said or process.state} (all of it: {log})")
             time.sleep(0.02)
 

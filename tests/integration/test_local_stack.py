@@ -5,13 +5,14 @@ import os
 import re
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 import requests
 
 from deploy.stack.chain import wait_until
-from tests.support.make_up import MakeUp, type_curl
+from tests.support.make_up import MakeUp, copy_checkout, type_curl
 
 SERVICES = ("denoiser", "classifier", "gateway")
 RECOVERY_S = 45.0  # generous: the machine may be busy with other tests
@@ -165,6 +166,22 @@ def test_up_after_the_supervisor_was_killed_starts_afresh(tmp_path):
     assert_nothing_is_left(stack)
 
 
+def test_a_checkout_in_a_folder_with_spaces_works(tmp_path):
+    """Paths of the checkout, of its models and of the virtual environment stand in command lines."""
+    checkout = copy_checkout(tmp_path / "a b" / "clear digits")
+    venv = tmp_path / "a b" / "its packages"
+    venv.symlink_to(sys.prefix)
+    stack = MakeUp.on_free_ports(checkout / "var", root=checkout, CLEARDIGITS_VENV=str(venv))
+    started = stack.run("up", "MODE=local")
+    answer = read(stack.url)
+    down = stack.run("down")
+
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert answer == 7
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert stack.processes() == {}
+
+
 @pytest.mark.parametrize("name", ["GATEWAY_PORT", "DENOISER_PORT", "CLASSIFIER_REST_PORT"])
 def test_port_in_use_is_one_line_and_leaves_nothing(tmp_path, name):
     stack = MakeUp.on_free_ports(tmp_path)
@@ -188,6 +205,20 @@ def test_service_that_cannot_start_is_one_line_and_leaves_nothing(tmp_path):
     [line] = said(refused)
     assert line.startswith("up: gateway does not start: ")
     assert "CLEARDIGITS_GATEWAY_WORKERS" in line
+    assert_nothing_is_left(stack)
+
+
+def test_program_that_cannot_be_spawned_names_a_log_that_exists(tmp_path):
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/supervisord").symlink_to(Path(sys.prefix) / "bin/supervisord")  # and no python beside it
+    stack = MakeUp.on_free_ports(tmp_path / "var", CLEARDIGITS_VENV=str(venv))
+    refused = stack.run("up", "MODE=local")
+
+    assert refused.returncode != 0
+    [line] = said(refused)
+    assert Path(line.rpartition("all of it: ")[2].rstrip(")")).is_file()
+    assert "spawnerr: can't find command" in line
     assert_nothing_is_left(stack)
 
 

@@ -21,9 +21,10 @@ class MakeUp:
 
     environ: Mapping[str, str]
     var: Path
+    root: Path = ROOT  # the checkout
 
     @classmethod
-    def on_free_ports(cls, var: Path, **settings: str) -> "MakeUp":
+    def on_free_ports(cls, var: Path, *, root: Path = ROOT, **settings: str) -> "MakeUp":
         """Settings that touch neither the repository's own `var` nor a port in use."""
         names = ("GATEWAY", "DENOISER", "DENOISER_REST", "CLASSIFIER", "CLASSIFIER_REST")
         ports = {f"CLEARDIGITS_{name}_PORT": str(free_port()) for name in names}
@@ -32,7 +33,7 @@ class MakeUp:
         inherited = {
             name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
         }
-        return cls({**inherited, **ports, **own, **settings}, var)
+        return cls({**inherited, **ports, **own, **settings}, var, root)
 
     @property
     def url(self) -> str:
@@ -42,7 +43,7 @@ class MakeUp:
         """`make` with these words, such as ("up", "MODE=local")."""
         return subprocess.run(
             ["make", "--no-print-directory", *words],
-            cwd=ROOT, env={**self.environ, **settings}, capture_output=True, text=True, timeout=timeout_s,
+            cwd=self.root, env={**self.environ, **settings}, capture_output=True, text=True, timeout=timeout_s,
         )  # fmt: skip
 
     def processes(self) -> dict[int, str]:
@@ -66,6 +67,19 @@ class MakeUp:
 
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def copy_checkout(folder: Path) -> Path:
+    """What git would commit of this checkout, in a folder of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 def type_curl(line: str) -> str:
