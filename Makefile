@@ -9,7 +9,9 @@ TRAINING := .venvs/training
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-zA-Z0-9_.-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2} /^##@ /{printf "\n%s\n", substr($$0, 5)}' Makefile
+	@[ -t 1 ] && on='\033[36m' off='\033[0m'; \
+	awk -v on="$$on" -v off="$$off" -F':.*## ' '/^[a-zA-Z0-9_.-]+:.*## /{printf "  %s%-20s%s %s\n", on, $$1, off, $$2} \
+	/^##@ /{printf "\n%s\n", substr($$0, 5)}' Makefile
 
 ##@ Run
 
