@@ -26,6 +26,7 @@ class ServerConfig:
     model_config_file: str = ""
     model_config_file_poll_wait_seconds: int = 0
     file_system_poll_wait_seconds: int = 1
+    num_load_threads: int = 0
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     allow_version_labels_for_unavailable_models: bool = False
@@ -89,6 +90,7 @@ HELP: dict[str, str] = {
     "model_config_file": "ModelServerConfig in protobuf text form",
     "model_config_file_poll_wait_seconds": "read it again this often; 0: once",
     "file_system_poll_wait_seconds": "look for new versions this often; 0: once",
+    "num_load_threads": "accepted; one version loads at a time, and one that waits to be tried again holds up none",
     "max_num_load_retries": "further attempts after a version's first failed load",
     "load_retry_interval_micros": "wait between such attempts",
     "allow_version_labels_for_unavailable_models": "let unused labels point at versions that are not loaded yet",

@@ -59,7 +59,8 @@ def test_service_is_fenced_in(name):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["mem_limit"] and service["cpus"] and service["pids_limit"]
+    assert service["mem_limit"] and service["pids_limit"]
+    assert service["cpus"] == 0.0  # all of them, unless CLEARDIGITS_CPUS says how many
     assert service["logging"]["options"]["max-size"]
     assert service["restart"] == ("no" if name in ("train", "evaluate", "load") else "unless-stopped")
 
@@ -125,6 +126,38 @@ def test_embedded_override_changes_the_image_and_not_the_flags(name):
     assert (config.port, config.rest_api_port) == (8500, 8501)
 
 
+def flags_of(name: str) -> dict[str, str]:
+    return dict(word.removeprefix("--").partition("=")[::2] for word in BASE[name]["command"])
+
+
+@pytest.mark.parametrize("name", ["denoiser", "classifier"])
+def test_tensorflow_serving_has_a_thread_for_every_call_of_the_largest_gateway(name):
+    """It refuses what finds no thread, and 4 workers on 8 threads lost 45 % of their calls so: 16 workers must fit."""
+    assert int(flags_of(name)["grpc_max_threads"]) >= 16 * GatewayConfig().batches_in_flight
+
+
+@pytest.mark.parametrize("name", ["denoiser", "classifier"])
+def test_a_broken_version_holds_up_a_roll_back_for_seconds_only(name):
+    """With TensorFlow Serving's defaults it is tried 5 x 60 s in the loop that loads everything else."""
+    flags = flags_of(name)
+
+    assert int(flags["num_load_threads"]) >= 1
+    assert int(flags["max_num_load_retries"]) * int(flags["load_retry_interval_micros"]) <= 10e6
+
+
+@pytest.mark.parametrize("name", ["denoiser", "classifier"])
+def test_tensorflow_serving_is_spared_flags_that_harm_it(name):
+    """Tensors as bytes: REST answers with uninitialised memory. Batching: one call of a wrong shape fails its batch."""
+    assert not {"enable_serialization_as_tensor_content", "enable_batching"} & flags_of(name).keys()
+
+
+def test_model_server_image_is_built_once_for_both_models():
+    """Compose v2 without buildx builds two services at once; the one without a build starts after the other."""
+    assert [name for name in ("denoiser", "classifier") if "build" in EMBEDDED[name]] == ["denoiser"]
+    assert EMBEDDED["classifier"]["image"] == EMBEDDED["denoiser"]["image"]
+    assert "denoiser" in EMBEDDED["classifier"]["depends_on"]
+
+
 def test_every_setting_of_the_gateway_reaches_its_container():
     passed = {entry.split("=")[0] for entry in BASE["gateway"]["environment"]}
 
@@ -134,7 +167,7 @@ def test_every_setting_of_the_gateway_reaches_its_container():
 def test_example_names_every_variable_with_its_default():
     example = parse_env(re.sub(r"^#(?=\w+=)", "", EXAMPLE, flags=re.M), ".env.example")
     used = dict(match for name in FILES for match in VARIABLE.findall((ROOT / name).read_text()))
-    internal = {"REVISION", f"{PREFIX}DENOISER_TARGET", f"{PREFIX}CLASSIFIER_TARGET"}
+    internal = {f"{PREFIX}DENOISER_TARGET", f"{PREFIX}CLASSIFIER_TARGET"}
 
     assert used.keys() - internal <= example.keys()
     for name in used.keys() & example.keys() - {f"{PREFIX}API_KEYS_FILE"}:
