@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.stack import chain
-from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant
+from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant, wants_embedded
 from deploy.stack.engine import Engine
 from deploy.stack.errors import ImageError, StackError
 from deploy.stack.local import LocalStack
@@ -130,22 +130,28 @@ def _wanted(args: argparse.Namespace, settings: Settings, running: Stack | None)
     if serving == "auto" and isinstance(running, ComposeStack):
         serving = running.variant.serving
     elif serving == "auto":  # TensorFlow Serving publishes amd64 images only
-        serving = "tensorflow" if engine.architecture == "amd64" else "embedded"
+        serving = "tensorflow" if engine.architecture == "amd64" and not wants_embedded(settings) else "embedded"
     return ComposeStack(settings, engine, Variant(serving, args.classifiers, args.observe))
 
 
 def _running(settings: Settings) -> Stack | None:
-    """The stack that runs now, built as `up` built it."""
+    """The stack that runs now, built as `up` built it or as plain `docker compose` would."""
     local = LocalStack(settings)
     if local.is_up():
         return local
     try:
         state = json.loads(_state_file(settings).read_text())
     except (OSError, ValueError):
+        state = {}
+    by_make = state.pop("mode", None) == "docker"
+    if not by_make:
+        state = {"serving": "embedded" if wants_embedded(settings) else "tensorflow"}
+    try:
+        stack = ComposeStack(settings, Engine.find(), Variant(**state))
+    except StackError:
+        if by_make:
+            raise
         return None
-    if state.pop("mode", None) != "docker":
-        return None
-    stack = ComposeStack(settings, Engine.find(), Variant(**state))
     return stack if stack.exists() else None
 
 

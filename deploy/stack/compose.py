@@ -16,6 +16,7 @@ from deploy.stack.settings import ROOT, Settings
 
 SERVICES = ("denoiser", "classifier", "gateway")
 JOBS = ("train", "evaluate", "load")
+FILE, EMBEDDED_FILE = "docker-compose.yml", "docker-compose.embedded.yml"
 PROFILES = ",".join((*JOBS, "observe"))
 JOB_USER = 10001  # in place of root, which no container runs as
 START_TIMEOUT_S = 120.0
@@ -34,24 +35,30 @@ class Variant:
 
 
 class ComposeStack:
-    """`up`, `down` and the rest, for containers."""
+    """`up`, `down` and the rest, for containers.
+
+    Compose is asked without -p and without -f, from the checkout's folder: what `docker compose` typed there means, by
+    COMPOSE_PROJECT_NAME and COMPOSE_FILE of the environment or .env or by the folder's name, is this same stack.
+    """
 
     mode = "docker"
 
     def __init__(self, settings: Settings, engine: Engine, variant: Variant) -> None:
         self.variant = variant
         self._settings = settings
-        project = settings.environ.get("COMPOSE_PROJECT_NAME") or "cleardigits"
-        files = ["docker-compose.yml", *(["docker-compose.embedded.yml"] if variant.serving == "embedded" else [])]
-        self._compose = [*engine.compose, "-p", project, *(word for name in files for word in ("-f", str(ROOT / name)))]
+        self._compose = engine.compose
         self._log = settings.var / "log/compose.log"
         self._environ = {
-            "CLEARDIGITS_CPUS": str(engine.cpus),
             "COMPOSE_HTTP_TIMEOUT": "180",
-            "REVISION": _revision(),
             **settings.environ,
             "COMPOSE_PROFILES": "observe" if variant.observe else "",
         }
+        self._base_image = settings.environ.get("BASE_IMAGE") or PYTHON_IMAGE
+        files = _files(settings)
+        if wants_embedded(settings) and variant.serving == "tensorflow":
+            self._environ["COMPOSE_FILE"] = ":".join(name for name in files if name != EMBEDDED_FILE)
+        elif variant.serving == "embedded" and not wants_embedded(settings):
+            self._environ["COMPOSE_FILE"] = ":".join([*files, EMBEDDED_FILE])
 
     def is_up(self) -> bool:
         """Whether the gateway's container runs."""
@@ -59,7 +66,7 @@ class ComposeStack:
 
     def exists(self) -> bool:
         """Whether there is any container of it, running or not."""
-        return any(self._containers(name, all_states=True) for name in SERVICES)
+        return bool(self._quiet("ps", "-q", "-a").stdout.split())
 
     def up(self) -> None:
         """Fetch and build what is missing, start, wait for the chain; on failure leave nothing behind."""
@@ -68,13 +75,15 @@ class ComposeStack:
             require_free([(self._settings.host, self._settings.port, "CLEARDIGITS_GATEWAY_PORT")])
         self._fetch()
         try:
-            self._loud("build", "building the images (the first time takes a minute or two)")
+            self._build("building the images (the first time takes a minute or two)")
             self._loud("up", "starting the containers", "-d", "--scale", f"classifier={self.variant.classifiers}")
             self._wait_ready()
         except (StackError, KeyboardInterrupt):
             if not was_up:
                 self.down()
             raise
+        if (files := self._environ.get("COMPOSE_FILE")) != self._settings.environ.get("COMPOSE_FILE"):
+            print(f"  plain docker compose means this stack with COMPOSE_FILE={files} in .env")
 
     def down(self) -> None:
         """Stop and remove containers and networks, those of every profile too."""
@@ -110,7 +119,7 @@ class ComposeStack:
         uid = os.getuid() or JOB_USER
         self._environ |= {"CLEARDIGITS_UID": str(uid), "CLEARDIGITS_GID": str(os.getgid() or JOB_USER)}
         self._fetch()
-        self._loud("build", "building the image (the first time takes minutes)", name)
+        self._build("building the image (the first time takes minutes)", name)
         self._prepare_folders(uid)
         return subprocess.call(
             [*self._compose, "run", "--rm", "--no-deps", name, *arguments], env=self._environ, cwd=ROOT
@@ -145,14 +154,17 @@ class ComposeStack:
                 raise ImageError(
                     f"{image} cannot be pulled ({reason}): make up MODE=docker SERVING=embedded does without it"
                 )
-        if "BASE_IMAGE" not in self._environ:
-            prefer_own = not has_image(PYTHON_IMAGE) and has_image(AIR_GAPPED_IMAGE)
-            self._environ["BASE_IMAGE"] = AIR_GAPPED_IMAGE if prefer_own else PYTHON_IMAGE
-        base = self._environ["BASE_IMAGE"]
-        if reason := pull(base):
+        if "BASE_IMAGE" not in self._settings.environ and not has_image(PYTHON_IMAGE) and has_image(AIR_GAPPED_IMAGE):
+            self._base_image = AIR_GAPPED_IMAGE
+        if reason := pull(self._base_image):
             raise ImageError(
-                f"{base} cannot be pulled ({reason}): sudo make base-image makes one from Debian's packages"
+                f"{self._base_image} cannot be pulled ({reason}): sudo make base-image makes one from Debian's packages"
             )
+
+    def _build(self, what: str, *services: str) -> None:
+        """Build arguments are no part of a container's settings: `docker compose up -d` afterwards changes nothing."""
+        arguments = {"BASE_IMAGE": self._base_image, "REVISION": _revision()}
+        self._loud("build", what, *(f"--build-arg={name}={value}" for name, value in arguments.items()), *services)
 
     def _wait_ready(self) -> None:
         began = time.monotonic()
@@ -201,6 +213,15 @@ class ComposeStack:
             [*self._compose, verb, *arguments],
             env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
+
+
+def wants_embedded(settings: Settings) -> bool:
+    """Whether plain `docker compose` runs the embedded model server here."""
+    return EMBEDDED_FILE in _files(settings)
+
+
+def _files(settings: Settings) -> list[str]:
+    return (settings.environ.get("COMPOSE_FILE") or FILE).split(":")
 
 
 def _inspect(container: str) -> str:

@@ -18,7 +18,6 @@ class Engine:
     """An engine that answers, and the command that runs Compose on it."""
 
     architecture: str  # amd64, arm64, ...
-    cpus: int
     compose: tuple[str, ...]  # ("docker", "compose") or ("docker-compose",)
 
     @classmethod
@@ -45,7 +44,7 @@ class Engine:
                 "or make up MODE=local"
             )
         architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(described["Architecture"], described["Architecture"])
-        return cls(architecture, described["NCPU"] or 1, _compose())
+        return cls(architecture, _compose())
 
 
 def run(command: Sequence[str | Path], timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from deploy.stack.chain import wait_until
-from tests.support.containers import PROJECT, USER, docker
+from tests.support.containers import USER, docker
 from tests.support.load import Load
 from tests.support.make_up import type_curl
 from tests.support.stack import ROOT
@@ -81,10 +81,10 @@ def test_model_server_sees_the_gateway_and_nothing_beyond_its_network(containers
             == 0
         )
 
-    assert list(state["NetworkSettings"]["Networks"]) == [f"{PROJECT}_models"]
-    assert docker("network", "inspect", "--format", "{{.Internal}}", f"{PROJECT}_models") == "true"
-    assert reaches(address[f"{PROJECT}_models"])
-    assert not reaches(address[f"{PROJECT}_front"])
+    assert list(state["NetworkSettings"]["Networks"]) == [f"{containers.project}_models"]
+    assert docker("network", "inspect", "--format", "{{.Internal}}", f"{containers.project}_models") == "true"
+    assert reaches(address[f"{containers.project}_models"])
+    assert not reaches(address[f"{containers.project}_front"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -125,7 +125,7 @@ def test_memory_processors_and_processes_are_limited(containers, service):
     limits = state["HostConfig"]
 
     assert 0 < limits["Memory"] <= 2**30
-    assert limits["NanoCpus"] > 0
+    assert limits["NanoCpus"] == int(containers.make.environ["CLEARDIGITS_CPUS"]) * 10**9
     assert 0 < limits["PidsLimit"] <= 512
     assert limits["RestartPolicy"]["Name"] == "unless-stopped"
 
@@ -153,7 +153,7 @@ def test_killed_classifier_costs_errors_only_until_it_is_back(containers):
 def test_denoiser_cut_off_is_an_error_within_the_deadline_and_comes_back(containers):
     assert wait_until(lambda: post(containers.url).ok, timeout_s=30)
     [denoiser] = containers.ids("denoiser")
-    network = f"{PROJECT}_models"
+    network = f"{containers.project}_models"
     docker("network", "disconnect", network, denoiser)
     try:
         cut_off = [post(containers.url) for _ in range(5)]

@@ -11,7 +11,6 @@ from typing import Any
 from tests.support.make_up import MakeUp
 from tests.support.stack import ROOT
 
-PROJECT = f"cleardigits-test-{os.getpid()}"  # two runs on one engine do not meet
 USER = 10001
 BASE_IMAGES = ("python:3.11-slim-bookworm", "cleardigits-base:bookworm")
 
@@ -49,7 +48,7 @@ class Containers:
         shutil.copytree(ROOT / "models", models)
         make = MakeUp.on_free_ports(
             folder / "var",
-            COMPOSE_PROJECT_NAME=PROJECT,
+            CLEARDIGITS_CPUS=str(os.cpu_count()),
             CLEARDIGITS_MODELS=str(models),
             CLEARDIGITS_KERAS=str(folder / "keras"),
             CLEARDIGITS_RUNS=str(folder / "runs"),
@@ -57,6 +56,10 @@ class Containers:
             BASE_IMAGE=base_image(),
         )
         return cls(make, models, folder / "reports")
+
+    @property
+    def project(self) -> str:
+        return self.make.environ["COMPOSE_PROJECT_NAME"]
 
     @property
     def url(self) -> str:
@@ -79,14 +82,14 @@ class Containers:
     def ids(self, service: str | None = None) -> list[str]:
         """Containers of the project that exist, running or not."""
         which = ["--filter", f"label=com.docker.compose.service={service}"] if service else []
-        return docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}", *which).split()
+        return docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}", *which).split()
 
     def inspect(self, service: str | None = None) -> list[dict[str, Any]]:
         return json.loads(docker("inspect", *self.ids(service)))
 
     def leftovers(self) -> dict[str, list[str]]:
         """What of the project the engine still holds."""
-        label = ("--filter", f"label=com.docker.compose.project={PROJECT}")
+        label = ("--filter", f"label=com.docker.compose.project={self.project}")
         return {
             "containers": docker("ps", "-aq", *label).split(),
             "networks": docker("network", "ls", "-q", *label).split(),

@@ -28,7 +28,13 @@ class MakeUp:
         """Settings that touch neither the repository's own `var` nor a port in use."""
         names = ("GATEWAY", "DENOISER", "DENOISER_REST", "CLASSIFIER", "CLASSIFIER_REST")
         ports = {f"CLEARDIGITS_{name}_PORT": str(free_port()) for name in names}
-        own = {"CLEARDIGITS_VAR": str(var), "CLEARDIGITS_VENV": sys.prefix, MARK: str(var), "PYTHON": sys.executable}
+        own = {
+            "COMPOSE_PROJECT_NAME": f"cleardigits-test-{os.getpid()}",  # two runs on one engine do not meet
+            "CLEARDIGITS_VAR": str(var),
+            "CLEARDIGITS_VENV": sys.prefix,
+            MARK: str(var),
+            "PYTHON": sys.executable,
+        }
         # a person's make is not a child of `make test`: without this it would report its errors as one
         inherited = {
             name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")

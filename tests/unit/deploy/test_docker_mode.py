@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.__main__ import main
-from deploy.stack.settings import ROOT
 from tests.support.stack import free_port
 
-COMPOSE = f"compose -p cleardigits -f {ROOT}/docker-compose.yml"
+COMPOSE = "compose"  # no project and no files named: what plain `docker compose` means in the checkout
 INFO = {"Architecture": "x86_64", "NCPU": 2}
 
 
@@ -27,10 +26,13 @@ class FakeDocker:
     def answers(self, words: str, status: int = 0, out: str = "", err: str = "") -> None:
         self._answers[words] = (status, out, err)
         script = f"""#!{sys.executable}
-import sys
+import os, sys
 asked = " ".join(sys.argv[1:])
 with open({str(self._folder / "asked")!r}, "a") as log:
     print(asked, file=log)
+if sys.argv[1:3] == ["compose", "build"]:
+    with open({str(self._folder / "files")!r}, "a") as log:
+        print(os.environ.get("COMPOSE_FILE", ""), file=log)
 for words, (status, out, err) in {self._answers!r}.items():
     if asked.startswith(words):
         sys.stdout.write(out)
@@ -44,6 +46,11 @@ sys.exit(64)
             program.chmod(0o755)
 
     @property
+    def compose_files(self) -> set[str]:
+        """COMPOSE_FILE of every build."""
+        return set((self._folder / "files").read_text().splitlines())
+
+    @property
     def asked(self) -> list[str]:
         log = self._folder / "asked"
         return log.read_text().splitlines() if log.exists() else []
@@ -54,7 +61,8 @@ def docker(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("CLEARDIGITS_VAR", str(tmp_path / "var"))
     monkeypatch.setenv("CLEARDIGITS_GATEWAY_PORT", str(free_port()))
-    monkeypatch.delenv("BASE_IMAGE", raising=False)
+    for name in ("BASE_IMAGE", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "bin").mkdir()
     return FakeDocker(tmp_path / "bin")
 
@@ -131,12 +139,12 @@ def test_arm_engine_gets_the_embedded_server_unasked(docker, capsys):
     docker.answers("info", out=json.dumps({**INFO, "Architecture": "aarch64"}))
     docker.answers("compose version")
     docker.answers("image inspect")
-    docker.answers(f"{COMPOSE} -f {ROOT}/docker-compose.embedded.yml build", 1, err="ERROR: no space left on device\n")
+    docker.answers(f"{COMPOSE} build", 1, err="ERROR: no space left on device\n")
     docker.answers(COMPOSE)
 
     assert main(["up", "--mode=docker"]) == 1
     assert "no space left on device" in said(capsys)
-    assert any("docker-compose.embedded.yml" in line for line in docker.asked)
+    assert docker.compose_files == {"docker-compose.yml:docker-compose.embedded.yml"}
 
 
 def test_failed_build_is_one_line_and_what_was_started_is_taken_down(docker, capsys):
