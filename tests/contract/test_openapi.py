@@ -137,6 +137,26 @@ def test_the_page_asks_nobody_else_and_its_style_is_allowed(app):
     assert "default-src 'none'; style-src 'sha256-" in response.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"Host": "127.0.0.1:18500"}, "http://127.0.0.1:18500"),
+        ({"Host": "digits.example", "X-Forwarded-Proto": "https"}, "https://digits.example"),
+        ({"Host": "127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+    ],
+)
+def test_examples_show_the_address_that_the_page_was_asked_for_at(app, headers, address):
+    page = app.test_client().get("/docs", headers=headers).text
+
+    assert set(re.findall(r"https?://[\w.]+(?::\d+)?(?=/(?:v1|v2|healthz))", page)) == {address}
+
+
+def test_a_host_header_is_no_markup(app):
+    page = app.test_client().get("/docs", headers={"Host": 'a"><b>'}).text
+
+    assert "<b>" not in page
+
+
 def test_links_within_the_page_lead_somewhere():
     page = docs_page.TARGET.read_text()
 

@@ -1,7 +1,7 @@
 """The HTTP contract, twice: /openapi.yaml for programs, /docs for people. The page is one file that asks nobody else.
 
 `docs.html` is written from openapi.yaml by deploy/docs_page.py (`make docs-page`), so that serving it needs
-neither a YAML parser nor a template.
+neither a YAML parser nor a template. Its examples are shown with the address that the page was asked for at.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import re
 from pathlib import Path
 
 from flask import Blueprint, Response, request
+from markupsafe import escape
 
 _HERE = Path(__file__).parent
+_DEFAULT_ADDRESS = b"http://127.0.0.1:8080"
 _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 
@@ -32,12 +34,19 @@ def docs_blueprint() -> Blueprint:
 
     @docs.get("/docs")
     def readable() -> Response:
-        response = _revalidated(page, "text/html")
+        response = _revalidated(page.replace(_DEFAULT_ADDRESS, _own_address()), "text/html")
+        response.vary.add("X-Forwarded-Proto")
         response.headers["Content-Security-Policy"] = policy
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
     return docs
+
+
+def _own_address() -> bytes:
+    """The origin in the browser's address bar. What a proxy says of TLS needs no trust here: it only shows."""
+    scheme = "https" if request.headers.get("X-Forwarded-Proto") == "https" else request.scheme
+    return escape(f"{scheme}://{request.host}").encode()
 
 
 def _revalidated(body: bytes, mimetype: str) -> Response:
