@@ -55,7 +55,7 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 ##@ Train
 
 train: $(TRAINING)/.done ## train a recipe and publish the next version of both models (RECIPE=default ARGS="--epochs 42")
-	$(TRAINING)/bin/python -m training $(RECIPE:%=--recipe=%) $(ARGS)
+	$(STACK) env $(TRAINING)/bin/python -m training $(RECIPE:%=--recipe=%) $(ARGS)
 
 reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/reproduction.md: published beside ours
 	$(TRAINING)/bin/python -m training.reproduce $(ARGS)
@@ -72,15 +72,15 @@ bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/
 	$(DEV)/bin/python -m tests.bench.gateway $(ARGS)
 
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
-	$(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
+	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
 PROFILE ?= mix
 load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open MINUTES= USERS= RATE= WEB=1)
-	$(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \
+	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \
 	$(RATE:%=--rate=%) $(WEB:%=--web) $(ARGS)
 
 loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenarios (BOUND_MS=15 SECONDS_EACH=10)
-	$(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
+	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
 
 cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
 	rm -rf build/fused && $(DEV)/bin/python -m training.fused --output build/fused
@@ -99,7 +99,7 @@ bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shippe
 ##@ Operate
 
 prometheus: ## watch the local stack: Prometheus on http://127.0.0.1:9090 (apt install prometheus)
-	prometheus --config.file=deploy/prometheus/local.yml --storage.tsdb.path=var/prometheus --web.listen-address=127.0.0.1:9090
+	@$(STACK) prometheus
 
 rules-test: ## promtool: the rules, each alert firing and staying quiet
 	promtool check rules deploy/prometheus/rules/*.yml
@@ -109,7 +109,7 @@ manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or
 	$(DEV)/bin/python deploy/kubernetes/render.py
 
 notebook: $(DEV)/.done ## run notebooks/walkthrough.ipynb and keep its pictures (MNIST and a gateway: make up)
-	$(DEV)/bin/python notebooks/run.py
+	$(STACK) env $(DEV)/bin/python notebooks/run.py
 
 capacity: $(DEV)/.done ## from the last make bench to cores a day's requests need, into docs/OPERATIONS.md
 	$(DEV)/bin/python deploy/capacity.py

@@ -11,8 +11,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from deploy.stack import chain
+from deploy.stack import chain, clients
 from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant, wants_embedded
 from deploy.stack.engine import Engine
 from deploy.stack.errors import ImageError, StackError
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     commands: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
         "up": up, "down": down, "status": status, "logs": logs, "restart": restart, "job": job,
+        "env": env, "prometheus": prometheus,
     }  # fmt: skip
     try:
         return commands[args.command](args, Settings.load())
@@ -104,6 +106,16 @@ def job(args: argparse.Namespace, settings: Settings) -> int:
             f"the chain does not run in containers: make up MODE=docker first, or make {args.name} without"
         )
     return running.job(args.name, args.arguments)
+
+
+def env(args: argparse.Namespace, settings: Settings) -> NoReturn:
+    """Become a client of the chain, told where it listens and what .env says."""
+    clients.run_client(settings, args.command_line)
+
+
+def prometheus(args: argparse.Namespace, settings: Settings) -> NoReturn:
+    """Become Prometheus, watching the local processes."""
+    clients.watch(settings)
 
 
 def _start(stack: Stack, settings: Settings) -> None:
@@ -201,6 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("job", help="run a one-shot container beside the chain")
     command.add_argument("name", choices=JOBS)
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="handed to it")
+    command = commands.add_parser("env", help="run a program with .env's settings and the chain's address")
+    command.add_argument("command_line", nargs=argparse.REMAINDER, help="the program and its arguments")
+    commands.add_parser("prometheus", help="watch the local processes")
     return parser
 
 
