@@ -6,7 +6,9 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,6 +17,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from services.core import images, pixels
+from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.core.preprocessing import to_digit, to_digits
 from services.gateway.api.options import DEFAULTS, NAMES, Options
@@ -29,20 +32,38 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DATA_URL = re.compile(r"data:[\w./+-]*;base64,")
 
 
+Decode = Callable[[bytes], np.ndarray]  # an encoded picture -> its pixels
+
+
 def read_request(
-    body: bytes, content_type: str | None, *, query: Mapping[str, str], limits: Limits
+    body: bytes,
+    content_type: str | None,
+    *,
+    query: Mapping[str, str],
+    limits: Limits,
+    budget: Budget | None = None,
+    decode: Decode | None = None,
 ) -> tuple[np.ndarray, Options]:
-    """The images in `body`, float32 (n, 28, 28, 1), and what is asked for them; the query wins over the body."""
+    """The images in `body`, (n, 28, 28, 1), and what is asked for them; the query wins over the body.
+
+    The budget is for all pictures of the request together. `decode` takes the place of `images.decode`, for a caller
+    that may not wait.
+    """
+    if budget is None:
+        budget = limits.budget()
+    if decode is None:
+        decode = partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind in _ALL_IMAGE_TYPES:
         options = DEFAULTS.updated(query)
-        return to_digit(images.decode(body, max_pixels=limits.max_pixels), preprocess=options.preprocess)[None], options
+        return to_digit(decode(body), preprocess=options.preprocess)[None], options
     read = _READERS.get(kind)
     if read is None:
         raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
-    given, pictures = read(body, content_type or "", limits)
+    given, pictures = read(body, content_type or "", limits, decode)
     options = DEFAULTS.updated(given).updated(query)
-    return _digits(pictures, options.preprocess), options
+    budget.check_time()
+    return _digits(pictures, options.preprocess, budget), options
 
 
 def parse_json(body: bytes, *, max_depth: int) -> object:
@@ -62,7 +83,7 @@ def parse_json(body: bytes, *, max_depth: int) -> object:
 Body = tuple[Mapping[str, object], "np.ndarray | list[np.ndarray]"]  # options in it, raw pixels or decoded pictures
 
 
-def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_json(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
     value = parse_json(body, max_depth=limits.max_json_depth)
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise InvalidInputError('a JSON body is an object with a list of "images"')
@@ -78,11 +99,11 @@ def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
     _check_count(len(entries), limits)
     given = {name: value[name] for name in NAMES if name in value}
     if any(isinstance(entry, str) for entry in entries):
-        return given, _each(entries, lambda entry: _from_base64(entry, limits))
+        return given, _each(entries, lambda entry: decode(_from_base64(entry)))
     return given, pixels.from_lists(entries, scale=scale)
 
 
-def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_multipart(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
     _, parameters = parse_options_header(content_type)
     if not parameters.get("boundary"):
         raise InvalidInputError("multipart/form-data without a boundary")
@@ -99,18 +120,18 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
         raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
     uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
     _check_count(len(uploads), limits)
-    return form.to_dict(), _each(uploads, lambda data: images.decode(data, max_pixels=limits.max_pixels))
+    return form.to_dict(), _each(uploads, decode)
 
 
-def _read_octets(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_octets(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
     return {}, _counted(pixels.from_bytes(body), limits)
 
 
-def _read_npy(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_npy(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
     return {}, _counted(pixels.from_npy(body), limits)
 
 
-_READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
+_READERS: dict[str, Callable[[bytes, str, Limits, Decode], Body]] = {
     "multipart/form-data": _read_multipart,
     "application/json": _read_json,
     "application/octet-stream": _read_octets,
@@ -118,13 +139,18 @@ _READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
 }
 
 
-def _digits(pictures: np.ndarray | list[np.ndarray], preprocess: str) -> np.ndarray:
+def _digits(pictures: np.ndarray | list[np.ndarray], preprocess: str, budget: Budget) -> np.ndarray:
     if isinstance(pictures, np.ndarray):
         return to_digits(pictures, preprocess=preprocess)
-    return np.stack(_each(pictures, lambda picture: to_digit(picture, preprocess=preprocess)))
+
+    def treated(picture: np.ndarray) -> np.ndarray:
+        budget.check_time()
+        return to_digit(picture, preprocess=preprocess)
+
+    return np.stack(_each(pictures, treated))
 
 
-def _each(items: list, read: Callable) -> list[np.ndarray]:
+def _each(items: list[Any], read: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
     """`read` every item; what goes wrong says with which."""
     done = []
     for index, item in enumerate(items):
@@ -137,14 +163,13 @@ def _each(items: list, read: Callable) -> list[np.ndarray]:
     return done
 
 
-def _from_base64(entry: object, limits: Limits) -> np.ndarray:
+def _from_base64(entry: object) -> bytes:
     if not isinstance(entry, str):
         raise InvalidInputError("not a base64 string, though another image is one: send one kind in a request")
     try:
-        data = base64.b64decode(_DATA_URL.sub("", entry, count=1), validate=True)
+        return base64.b64decode(_DATA_URL.sub("", entry, count=1), validate=True)
     except (binascii.Error, ValueError) as exc:
         raise InvalidInputError(f"not base64: {exc}") from exc
-    return images.decode(data, max_pixels=limits.max_pixels)
 
 
 def _counted(pictures: np.ndarray, limits: Limits) -> np.ndarray:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import orjson
 from flask import Blueprint, Response, abort, g, request
 
-from services.core import pixels
-from services.core.errors import InvalidInputError, TooLargeError
 from services.gateway.api.bodies import parse_json
 from services.gateway.api.offered_models import CHAIN, CHAIN_VERSION, DIGIT, IMAGES, PROBABILITIES, ChainModel
+from services.gateway.api.tfserving_messages import SIGNATURE, read_predict_request
 from services.gateway.limits import Limits
 from services.gateway.reading.reader import ReaderLike
 
-SIGNATURE = "serving_default"
 METHOD = "tensorflow/serving/predict"
 
 _DTYPES = {"FP32": "DT_FLOAT", "INT64": "DT_INT64"}
-_KEYS = {"signature_name", "instances", "inputs"}
 _OUTPUTS = (PROBABILITIES["name"], DIGIT["name"])
 
 
@@ -62,35 +58,6 @@ def tfserving_rest_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
         return _json({"predictions": [dict(zip(_OUTPUTS, row, strict=True)) for row in rows]})
 
     return tfserving
-
-
-def read_predict_request(body: object, *, max_images: int) -> tuple[np.ndarray, bool]:
-    """The images (n, 28, 28, 1) of a predict request, and whether it came by row ("instances") or column ("inputs")."""
-    if not isinstance(body, dict):
-        raise InvalidInputError("a predict request is a JSON object")
-    if unknown := body.keys() - _KEYS:
-        raise InvalidInputError(f"no key is called {min(unknown)!r:.60}; there are {', '.join(sorted(_KEYS))}")
-    if body.get("signature_name", SIGNATURE) not in (SIGNATURE, ""):
-        raise InvalidInputError(f'Serving signature name: "{body["signature_name"]!s:.60}" not found in signature def')
-    if ("instances" in body) == ("inputs" in body):
-        raise InvalidInputError('a predict request has either "instances" or "inputs"')
-    by_row = "instances" in body
-    values = body["instances"] if by_row else _named(body["inputs"])
-    if not isinstance(values, list) or not values:
-        raise InvalidInputError(f'"{"instances" if by_row else "inputs"}" is a list of at least one picture')
-    if len(values) > max_images:
-        raise TooLargeError(f"{len(values)} images; at most {max_images} in one request")
-    pictures = pixels.from_lists([_named(value) for value in values] if by_row else values, scale=1)
-    return pictures[..., np.newaxis], by_row
-
-
-def _named(value: object) -> object:
-    """The value itself, or the one under the input's name."""
-    if not isinstance(value, dict):
-        return value
-    if value.keys() != {IMAGES["name"]}:
-        raise InvalidInputError(f'an object holds the one input, "{IMAGES["name"]}", and nothing else')
-    return value[IMAGES["name"]]
 
 
 def _check_version(version: str | None) -> None:

@@ -1,0 +1,113 @@
+"""Bodies of requests -> arrays, within limits and by the deadline: on the event loop only what is provably small.
+
+Everything else is read in a decoder process, which is killed when the time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+
+from services.core.compression import inflate, is_encoded
+from services.core.errors import TooLargeError
+from services.core.images import NotSmallError, decode_small
+from services.gateway.api.bodies import parse_json, read_request
+from services.gateway.api.oip_messages import InferRequest, read_infer_request
+from services.gateway.api.options import Options
+from services.gateway.api.tfserving_messages import read_predict_request
+from services.gateway.decoding.decoders import Decoders
+from services.gateway.limits import Limits
+
+TASKS = "services.gateway.api.tasks"  # for Decoders
+SMALL_BYTES = 16 * 1024  # of a body, before and after it is inflated
+SMALL_PICTURES = 8  # encoded, in one body
+
+
+class Intake:
+    """Reads bodies for every operation; one for each event loop."""
+
+    def __init__(self, decoders: Decoders, limits: Limits) -> None:
+        self._decoders = decoders
+        self._limits = limits
+        self._limits_of_task = asdict(limits)
+
+    async def recognize(
+        self,
+        body: bytes,
+        *,
+        content_type: str | None,
+        encoding: str | None,
+        query: Mapping[str, str],
+        until_s: float,
+    ) -> tuple[np.ndarray, Options]:
+        """The images (n, 28, 28, 1) of a request for digits, uint8 or float32 in [0, 1], and its options."""
+        small = self._small(body, encoding)
+        if small is not None:
+            try:
+                return read_request(
+                    small, content_type, query=query, limits=self._limits, decode=_SmallPictures(self._limits).decode
+                )
+            except NotSmallError:
+                pass
+        arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
+        answer = await self._decoders.run("recognize", [body], arguments, until_s=until_s)
+        given = answer.head["options"]
+        return _array(answer.parts), Options(**given | {"include": frozenset(given["include"])})
+
+    async def infer(
+        self, body: bytes, *, header_length: str | None, encoding: str | None, until_s: float
+    ) -> InferRequest:
+        """A request of the Open Inference Protocol."""
+        small = self._small(body, encoding)
+        if small is not None:
+            return read_infer_request(small, header_length, max_depth=self._limits.max_json_depth)
+        arguments = {"header_length": header_length, **self._common(encoding)}
+        answer = await self._decoders.run("infer", [body], arguments, until_s=until_s)
+        head = dict(answer.head)
+        outputs = head.pop("outputs")
+        return InferRequest(images=_array(answer.parts), outputs=None if outputs is None else tuple(outputs), **head)
+
+    async def predict(self, body: bytes, *, encoding: str | None, until_s: float) -> tuple[np.ndarray, bool]:
+        """The images of a predict request in TensorFlow Serving's REST form, and whether it came by row."""
+        small = self._small(body, encoding)
+        if small is not None:
+            value = parse_json(small, max_depth=self._limits.max_json_depth)
+            return read_predict_request(value, max_images=self._limits.max_images)
+        answer = await self._decoders.run("predict", [body], self._common(encoding), until_s=until_s)
+        return _array(answer.parts), bool(answer.head["by_row"])
+
+    def _small(self, body: bytes, encoding: str | None) -> bytes | None:
+        """The body as it is read, if that is little; None for a decoder process."""
+        if len(body) > SMALL_BYTES:
+            return None
+        if not is_encoded(encoding):
+            return body
+        try:
+            return inflate(body, encoding or "", max_bytes=SMALL_BYTES)
+        except TooLargeError:
+            return None
+
+    def _common(self, encoding: str | None) -> dict[str, object]:
+        return {"encoding": encoding, "limits": self._limits_of_task}
+
+
+class _SmallPictures:
+    """Decodes a few small pictures; NotSmallError otherwise."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._max_pixels = limits.max_pixels
+        self._left = SMALL_PICTURES
+
+    def decode(self, data: bytes) -> np.ndarray:
+        self._left -= 1
+        if self._left < 0:
+            raise NotSmallError
+        return decode_small(data, max_pixels=self._max_pixels)
+
+
+def _array(parts: object) -> np.ndarray:
+    if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], np.ndarray):
+        raise TypeError("a decoder answers one array")
+    return parts[0]
