@@ -1,6 +1,7 @@
 """Imports point one way: the rule of docs/ARCHITECTURE.md, read from every source file."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,22 @@ def test_no_service_imports_tensorflow():
     }
 
     assert wrong <= {"services/model_server/engines/tensorflow.py"}
+
+
+def _rooms(service: str) -> dict[str, set[str]]:
+    """Each room of a service (a sub-package, or a module at its top) -> the rooms that it imports."""
+    base = ROOT / "services" / service
+    arrows: dict[str, set[str]] = {}
+    for path in _files(f"services.{service}"):
+        room = path.relative_to(base).with_suffix("").parts[0]
+        into = {module.split(".")[2] for module in _imports(path) if module.startswith(f"services.{service}.")}
+        arrows.setdefault(room, set()).update(into - {room})
+    return arrows
+
+
+@pytest.mark.parametrize("service", ["model_server", "evaluator"])
+def test_the_rooms_of_a_service_form_no_circle(service):
+    arrows = _rooms(service)
+
+    assert len(arrows) > 5
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, naming the rooms
