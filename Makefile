@@ -88,13 +88,16 @@ cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, i
 
 .PHONY: evaluate load loadgen cost
 
+bench-peers: $(DEV)/.done ## beside a FastAPI app with the models inside: docs/benchmarks/peers.md (five minutes, idle machine, wrk)
+	$(DEV)/bin/python -m tests.bench.peers $(ARGS)
+
 bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op server (ARGS="--model classifier")
 	$(DEV)/bin/python -m tests.bench.model_server $(ARGS)
 
 bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shipped pair
 	$(DEV)/bin/python -m tests.bench.engines $(ARGS)
 
-.PHONY: bench-model-server bench-engines
+.PHONY: bench-peers bench-model-server bench-engines
 
 ##@ Operate
 

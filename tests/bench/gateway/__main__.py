@@ -42,7 +42,7 @@ def measure(*, seconds: int, rounds: int) -> dict:
     """Everything, in an order that puts what is compared side by side in time."""
     picture = SAMPLE.read_bytes()
     models = floors.Models(MODELS)
-    found: dict = {"machine": _machine(seconds, rounds), "floors": _floors(models, seconds)}
+    found: dict = {"machine": machine(seconds, rounds), "floors": _floors(models, seconds)}
     with _cold_stack() as (stack, first_answer_s), _embedded() as embedded_url:
         url = f"{stack.url}/v1/recognize"
         for each in (url, f"{embedded_url}/v1/recognize"):
@@ -80,13 +80,13 @@ def _typical(loads: Sequence[Load]) -> Load:
 
 
 def _floors(models: floors.Models, seconds: int) -> dict[str, float]:
-    with _server("flask") as url:
+    with empty_endpoint("flask") as (url, _):
         alone = press(url, connections=1, seconds=seconds)
         many = press(url, connections=64, seconds=seconds)
-    with _server("bare") as url:
+    with empty_endpoint("bare") as (url, _):
         bare = press(url, connections=64, seconds=seconds)
     port = free_port()
-    with _running(Child("noop", ["tests.bench.gateway.floors", "noop", str(port)])):
+    with running(Child("noop", ["tests.bench.gateway.floors", "noop", str(port)])):
         hop_ms = floors.hop_ms(f"127.0.0.1:{port}")
     cores = os.cpu_count() or 1
     return {
@@ -120,19 +120,22 @@ def _embedded() -> Iterator[str]:
         ["tests.bench.gateway.embedded"],
         {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()},
     )
-    with _running(child):
-        yield _listening(f"http://127.0.0.1:{port}")
+    with running(child):
+        yield listening(f"http://127.0.0.1:{port}")
 
 
 @contextmanager
-def _server(kind: str) -> Iterator[str]:
+def empty_endpoint(kind: str) -> Iterator[tuple[str, int]]:
+    """An endpoint that does nothing, on Flask or bare: its URL and process."""
     port = free_port()
-    with _running(Child(kind, ["tests.bench.gateway.floors", kind, str(port)])):
-        yield _listening(f"http://127.0.0.1:{port}/")
+    child = Child(kind, ["tests.bench.gateway.floors", kind, str(port)])
+    with running(child):
+        yield listening(f"http://127.0.0.1:{port}/"), child.pid
 
 
 @contextmanager
-def _running(child: Child) -> Iterator[None]:
+def running(child: Child) -> Iterator[None]:
+    """A child that is ended when the block is left."""
     child.start()
     try:
         yield
@@ -140,7 +143,8 @@ def _running(child: Child) -> Iterator[None]:
         child.close()
 
 
-def _listening(url: str, within_s: float = 20.0) -> str:
+def listening(url: str, within_s: float = 20.0) -> str:
+    """The URL, once something answers there."""
     ends = time.monotonic() + within_s
     while True:
         try:
@@ -170,7 +174,8 @@ def _bulk(url: str) -> float:
     return BULK_IMAGES / took_s
 
 
-def _machine(seconds: int, rounds: int) -> dict:
+def machine(seconds: int, rounds: int) -> dict:
+    """What the figures were measured on."""
     with Path("/proc/cpuinfo").open() as lines:
         cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {

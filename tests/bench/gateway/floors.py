@@ -10,15 +10,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import grpc
 import numpy as np
 import onnxruntime
+import orjson
 from flask import Flask
 from granian.constants import Interfaces
 from granian.server import Server as Granian
 
 from services.core.model_digest import newest
-from services.core.tensors import to_proto
+from services.core.tensors import from_proto, to_proto
 from services.pb import tfserving_pb2 as pb
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -37,11 +39,11 @@ class Models:
 
     def denoise(self, images: np.ndarray) -> np.ndarray:
         """(n, 28, 28, 1) -> the same, cleaned."""
-        return self._sessions[0].run(None, {"images": images})[0]
+        return self._sessions[0].run(["denoised"], {"images": images})[0]
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """(n, 28, 28, 1) -> (n, 10)."""
-        return self._sessions[1].run(None, {"images": images})[0]
+        return self._sessions[1].run(["probabilities"], {"images": images})[0]
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """The whole chain."""
@@ -52,6 +54,31 @@ def compute_ms(models: Models) -> float:
     """Both models on one image: the median of many calls."""
     image = np.random.default_rng(1).random((1, 28, 28, 1), np.float32)
     return _median_ms(lambda: models.read(image), 300)
+
+
+def request_us(models: Models, picture: bytes, *, batch: int = 16) -> dict[str, float]:
+    """CPU of one picture of a batch, by part and single-threaded, as the chain needs them at the least."""
+    images = np.random.default_rng(1).random((batch, 28, 28, 1), np.float32)
+    message = pb.PredictRequest()
+    message.inputs["images"].CopyFrom(to_proto(images))
+    data = message.SerializeToString()
+
+    def carry() -> None:
+        """One message, written at one end and read at the other."""
+        pb.PredictRequest(inputs={"images": to_proto(images)}).SerializeToString()
+        from_proto(pb.PredictRequest.FromString(data).inputs["images"])
+
+    scores = models.classify(images[:1])[0]
+    return {
+        "both models": _cpu_us(lambda: models.read(images), 200) / batch,
+        "decoding the picture": _cpu_us(
+            lambda: cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE), 2000
+        ),
+        "messages, two calls there and back": 3 * _cpu_us(carry, 500) / batch,  # the classifier's answer is ten numbers
+        "the answer as JSON": _cpu_us(
+            lambda: orjson.dumps({"digit": int(scores.argmax()), "p": scores.tolist()}), 2000
+        ),
+    }
 
 
 def bulk_images_per_s(models: Models, images: int, *, batch: int, threads: int) -> float:
@@ -75,6 +102,14 @@ def hop_ms(target: str) -> float:
         call = channel.unary_unary(PREDICT)
         call(message, wait_for_ready=True, timeout=10)
         return _median_ms(lambda: call(message, timeout=10), 1000)
+
+
+def _cpu_us(call: Callable[[], object], times: int) -> float:
+    call()
+    started = time.process_time()
+    for _ in range(times):
+        call()
+    return 1e6 * (time.process_time() - started) / times
 
 
 def _median_ms(call: Callable[[], object], times: int) -> float:

@@ -52,13 +52,13 @@ def markdown(found: Mapping) -> str:
     machine, floors, gateway = found["machine"], found["floors"], found["gateway"]
     bulk, cores = f"{machine['bulk_images']:,} images", machine["cores"]
     beside = {
-        "the gateway with both models in its own process, 64 clients": _per_s(found["embedded"]["requests_per_s"]),
+        "the gateway with both models in its own process, 64 clients": per_s(found["embedded"]["requests_per_s"]),
         "an empty Flask endpoint under granian, 1 client, p50": f"{floors['empty_endpoint_p50_ms']:.2f} ms",
-        "an empty Flask endpoint under granian, 64 clients": _per_s(floors["empty_endpoint_requests_per_s"]),
-        "an empty endpoint without Flask, 64 clients": _per_s(floors["bare_endpoint_requests_per_s"]),
+        "an empty Flask endpoint under granian, 64 clients": per_s(floors["empty_endpoint_requests_per_s"]),
+        "an empty endpoint without Flask, 64 clients": per_s(floors["bare_endpoint_requests_per_s"]),
         "both models on one image, in-process": f"{floors['compute_ms']:.2f} ms",
-        f"both models on {bulk}, in-process, {cores} threads": _per_s(floors["bulk_images_per_s"], "images"),
-        f"the gateway, {bulk} in one request": _per_s(gateway["bulk_images_per_s"], "images"),
+        f"both models on {bulk}, in-process, {cores} threads": per_s(floors["bulk_images_per_s"], "images"),
+        f"the gateway, {bulk} in one request": per_s(gateway["bulk_images_per_s"], "images"),
         "one no-op gRPC hop with an image each way": f"{floors['hop_ms']:.2f} ms",
     }
     paragraph = (
@@ -82,19 +82,20 @@ def markdown(found: Mapping) -> str:
             (
                 "# The gateway, measured",
                 paragraph,
-                _table(("measure", "target", "measured", ""), verdicts),
-                _table(("connections", "requests/s", "p50", "p90", "p99", "lost"), loads),
-                _table(("beside it, on the same machine in the same minutes", ""), list(beside.items())),
+                table(("measure", "target", "measured", ""), verdicts),
+                table(("connections", "requests/s", "p50", "p90", "p99", "lost"), loads),
+                table(("beside it, on the same machine in the same minutes", ""), list(beside.items())),
             )
         )
         + "\n"
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _per_s(number: float, what: str = "requests") -> str:
+def per_s(number: float, what: str = "requests") -> str:
     return f"{number:,.0f} {what}/s"
