@@ -1,0 +1,283 @@
+"""A picture of a line of digits -> a strip: float32 (28, width, 1) in [0, 1], white on black, digits about 20 px tall.
+
+The line is looked for in a smoothed picture, so that noise does not hide it; the strip is cut from the picture itself,
+so that the denoiser sees noise as it was trained on. A picture on MNIST's own grid keeps its pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.lines.rules import without_rules
+from services.core.preprocessing import INK_SIDE, SIDE
+
+Grey = NDArray[Any]  # uint8; OpenCV's stubs promise no type
+Ink = NDArray[Any]  # float32 in [0, 1]
+
+MULTIPLE = 4  # of both sides, for the denoiser
+MARGIN_PX = 6  # of paper before the first digit and after the last
+MAX_WIDTH_PX = 896  # of a strip: some forty digits
+WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
+
+NOISY = 0.07  # estimated standard deviation of noise, as for single digits
+LEAST_CONTRAST = 0.06  # of full ink to paper
+SURE = 4.0  # ink stands out of smoothed noise by so many of its standard deviations
+OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
+OWN_GRID_NOISY = (0.55, 1.6)  # the same under noise, which hides their size and which resampling would change
+MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
+SKEW_PX = 6.0  # rise over the length of the line that is worth turning the picture for
+STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
+SECOND_LINE = 0.5  # height of another band of ink, to the first one's, that makes it a line
+
+_WHITE = 255
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_TO_SIGMA = float(np.sqrt(np.pi / 2) / 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The line that was found, and the way back: `to_picture` (2, 3) maps pixels of the strip to the picture's."""
+
+    image: Ink  # (28, width, 1)
+    to_picture: NDArray[np.float64]
+    size: tuple[int, int]  # width and height of the picture
+    lines: int = 1  # how many lines of ink the picture shows; the strip holds the heaviest
+
+    def in_picture(self, boxes: NDArray[np.float32]) -> list[tuple[int, int, int, int]]:
+        """Boxes (n, 4) of left, top, right, bottom on the strip as x, y, width, height in the picture."""
+        if not len(boxes):
+            return []
+        corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64)
+        there = corners @ self.to_picture[:, :2].T + self.to_picture[:, 2]
+        low = np.clip(np.floor(there.min(axis=1) + 1e-6), 0, np.array(self.size) - 1).astype(int)
+        high = np.clip(np.ceil(there.max(axis=1) - 1e-6), low + 1, self.size).astype(int)
+        return [(int(x), int(y), int(right - x), int(end - y)) for (x, y), (right, end) in zip(low, high, strict=True)]
+
+
+def find(grey: Grey) -> Strip | None:
+    """The line of ink in a grey picture; None where nothing stands out from the paper."""
+    height, width = grey.shape
+    working = _working_size(grey)
+    back = np.array([[width / working.shape[1], 0, 0], [0, height / working.shape[0], 0], [0, 0, 1]])
+    ink, noise = _ink(working)
+    smooth, threshold = _smooth(ink, noise)
+    if smooth is None:
+        return None
+    level = without_rules(ink, smooth, threshold)
+    if level is None and (slope := _slope(smooth > threshold)):
+        ink, turn = _turned(ink, slope)
+        smooth = _turned(smooth, slope)[0]
+        back = back @ turn
+        level = without_rules(ink, smooth, threshold)
+    ink, smooth = level or (ink, smooth)
+    found = _band(smooth > threshold)
+    if found is None:
+        return None
+    (left, top, right, bottom), tall, lines = found
+    noisy = noise > NOISY
+    scale = _scale(tall, bottom - top, OWN_GRID_NOISY if noisy else OWN_GRID)
+    if noisy and ink.shape[1] * scale <= MAX_WIDTH_PX:
+        left, right = 0, ink.shape[1]  # digits at the ends may be hidden; the denoiser finds them
+    strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not noisy)
+    return Strip(strip[..., np.newaxis], (back @ place)[:2], (width, height), lines)
+
+
+def padded(strip: Ink, width: int) -> Ink:
+    """The strip with paper on its right, `width` pixels wide."""
+    return np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)))
+
+
+def noise_of(ink: Ink) -> float:
+    """Immerkaer's estimate of the standard deviation of noise, as in services/core/noise_level.py, for any size."""
+    answer = cv2.filter2D(ink, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
+    return float(cv2.norm(answer, cv2.NORM_L1)) / answer.size * _TO_SIGMA if answer.size else 0.0
+
+
+def _working_size(grey: Grey) -> Grey:
+    """Pixels that were enlarged brought back to their own grid, and a large picture made smaller."""
+    down, across = _repeats(grey), _repeats(grey.T)
+    if down > 1 or across > 1:
+        grey = grey[down // 2 :: down, across // 2 :: across]
+    scale = min(WORKING_SIDE / max(grey.shape), 1.0)
+    if scale == 1.0:
+        return grey
+    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def _repeats(grey: Grey) -> int:
+    """How often each row is repeated: 1 but for pictures enlarged pixel by pixel."""
+    changes = np.flatnonzero((grey[1:] != grey[:-1]).any(axis=1)) + 1
+    repeats = int(np.gcd.reduce(changes)) if len(changes) else 1
+    return repeats if len(grey) % repeats == 0 else 1
+
+
+def _ink(grey: Grey) -> tuple[Ink, float]:
+    """How much ink each pixel holds, in [0, 1], and the noise on it: the picture itself where noise is all over it."""
+    edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+    low, middle, high = np.percentile(edge, (5, 50, 95))
+    unit = grey * np.float32(1 / _WHITE)
+    noise = noise_of(unit)
+    if noise > NOISY:
+        return (unit if middle <= _WHITE / 2 else 1 - unit), noise
+    if high - low <= 12:
+        paper = np.full_like(grey, round(middle))
+    else:
+        paper = cv2.medianBlur(grey, min(max(round(0.7 * min(grey.shape)), 15), 255) | 1)
+    darker, lighter = cv2.subtract(paper, grey), cv2.subtract(grey, paper)
+    if _energy(darker) >= _energy(lighter):
+        contrast = darker / np.maximum(paper, 1).astype(np.float32)
+    else:
+        contrast = lighter / np.maximum(_WHITE - paper, 1).astype(np.float32)
+    full = _full(contrast)
+    if full < LEAST_CONTRAST:
+        return np.zeros_like(contrast), noise
+    grain = 4 * 1.4826 * float(np.median(contrast))
+    floor = min(max(grain, full / 20 if middle not in (0, _WHITE) else 0.0), full / 3)
+    return np.clip((contrast - floor) / (0.95 * full - floor), 0, 1).astype(np.float32), noise
+
+
+def _energy(difference: Grey) -> float:
+    """Cubed, so that a few pixels of ink weigh more than much paper texture."""
+    counts = np.bincount(difference.ravel(), minlength=256)
+    return float(counts @ np.arange(256.0) ** 3)
+
+
+def _full(ink: Ink) -> float:
+    """What the strongest pixels reach, not what a single one does."""
+    strongest = max(ink.size // 1000, 8)
+    return float(np.partition(ink.ravel(), -strongest)[-strongest]) if ink.size > strongest else float(ink.max())
+
+
+def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
+    """The picture in which the line is looked for, and from where on it is ink; None where nothing stands out."""
+    smooth = ink
+    if noise > NOISY:
+        smooth = cv2.GaussianBlur(ink, (0, 0), 1 + 2 * min(noise, 1.0), borderType=cv2.BORDER_REFLECT_101)
+    paper = float(np.median(smooth))
+    grain = 1.4826 * float(np.median(np.abs(smooth - paper)))
+    full = _full(smooth)
+    if full - paper < max(SURE * grain, LEAST_CONTRAST):
+        return None, 1.0
+    return smooth, paper + max(0.45 * (full - paper), 3 * grain)
+
+
+def _slope(mask: NDArray[np.bool_]) -> float:
+    """Rise of the line of ink per pixel, 0 where it is not worth turning: a line fitted to all ink."""
+    rows, columns = np.nonzero(mask)
+    if len(rows) < 3:
+        return 0.0
+    x, y = columns - columns.mean(), rows - rows.mean()
+    slope = float(x @ y / max(x @ x, 1))
+    length, spread = columns.max() - columns.min(), float(np.std(y - slope * x))
+    if length < 8 * spread or abs(slope) * length < SKEW_PX or abs(slope) > MOST_SKEW:
+        return 0.0
+    return slope
+
+
+def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
+    """The picture with its line made level, and the way back (3, 3)."""
+    height, width = ink.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(np.arctan(slope))), 1.0)
+    turned = cv2.warpAffine(ink, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return turned, np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
+
+
+def _band(mask: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], float, int] | None:
+    """The heaviest band of ink: its box, how tall a digit in it is, and how many bands there are in all."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count == 1:
+        return None
+    stats = stats[1:]
+    heights, areas = stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
+    tallest = _weighted_median(heights, areas)
+    digits = (heights >= 0.4 * tallest) & (heights <= 2.5 * tallest)
+    order = np.flatnonzero(digits)
+    # components that share rows with one another are one line
+    tops, ends = stats[order, cv2.CC_STAT_TOP], stats[order, cv2.CC_STAT_TOP] + heights[order]
+    bands = _joined(tops, ends)
+    weights = [areas[order[band]].sum() for band in bands]
+    main = int(np.argmax(weights))
+    members = order[bands[main]]
+    top, bottom = int(tops[bands[main]].min()), int(ends[bands[main]].max())
+    lefts = stats[members, cv2.CC_STAT_LEFT]
+    left, right = int(lefts.min()), int((lefts + stats[members, cv2.CC_STAT_WIDTH]).max())
+    tall = _weighted_median(heights[members], areas[members])
+    lines = sum(weight >= SECOND_LINE / 2 * weights[main] for weight in weights)
+    return (left, top, right, bottom), tall, lines
+
+
+def _joined(tops: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Intervals that overlap by more than a third of the shorter one, directly or through others, as groups."""
+    groups: list[tuple[int, int, list[int]]] = []
+    for index in np.argsort(tops, kind="stable"):
+        top, end = int(tops[index]), int(ends[index])
+        for place, (start, stop, members) in enumerate(groups):
+            if 3 * (min(end, stop) - max(top, start)) > min(end - top, stop - start):
+                groups[place] = (min(top, start), max(end, stop), [*members, int(index)])
+                break
+        else:
+            groups.append((top, end, [int(index)]))
+    return [np.array(members) for _, _, members in groups]
+
+
+def _weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])
+
+
+def _scale(tall: float, band: int, own_grid: tuple[float, float]) -> float:
+    """From the picture to the strip: digits about 20 px tall, and the whole band inside 28."""
+    scale = INK_SIDE / tall
+    if own_grid[0] <= scale <= own_grid[1]:
+        scale = 1.0
+    return min(scale, (SIDE + 2 if scale == 1.0 else SIDE) / band)
+
+
+def _strip(ink: Ink, box: tuple[int, int, int, int], scale: float, *, thicken: bool) -> tuple[Ink, NDArray[np.float64]]:
+    """The box cut out at that scale with paper around it, and the way back to where it was (3, 3)."""
+    left, top, right, bottom = box
+    reach = (SIDE / scale - (bottom - top)) / 2
+    margin = MARGIN_PX / scale
+    x0, x1 = round(left - margin), round(right + margin)
+    y0 = round(top - reach)
+    y1 = y0 + max(round(SIDE / scale), 1)
+    cut = _cut(ink, x0, y0, x1, y1)
+    if thicken and scale < OWN_GRID[0]:
+        cut = _thickened(cut, INK_SIDE / scale)
+    width = min(max(round((x1 - x0) * scale), SIDE), MAX_WIDTH_PX)
+    if cut.shape != (SIDE, width):
+        inside = min(max(round((x1 - x0) * scale), 1), MAX_WIDTH_PX)
+        cut = cv2.resize(cut, (inside, SIDE), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    spare = -(-width // MULTIPLE) * MULTIPLE - cut.shape[1]
+    before = spare // 2
+    across, down = (x1 - x0) / cut.shape[1], (y1 - y0) / SIDE
+    strip = np.pad(cut, ((0, 0), (before, spare - before)))
+    place = np.array([[across, 0, x0 - before * across], [0, down, y0], [0, 0, 1.0]])
+    return np.clip(strip, 0, 1).astype(np.float32), place
+
+
+def _cut(ink: Ink, x0: int, y0: int, x1: int, y1: int) -> Ink:
+    """A part of the picture that may reach beyond it, where there is paper."""
+    height, width = ink.shape
+    inside = ink[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
+    return np.pad(inside, ((max(-y0, 0), max(y1 - height, 0)), (max(-x0, 0), max(x1 - width, 0))))
+
+
+def _thickened(ink: Ink, tall: float) -> Ink:
+    """A thin pen's strokes as wide as MNIST's, so that they do not fade when shrunk to 20 pixels."""
+    mask = (ink > 0.5).astype(np.uint8)
+    if not mask.any():
+        return ink
+    depth = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
+    width = 4 * float(depth[depth > 0].mean())  # the mean depth of a bar of width w is w / 4
+    missing = round(STROKE_SHARE * tall - width)
+    if missing < 1:
+        return ink
+    return cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1)))

@@ -1,0 +1,173 @@
+"""Finding the line of ink in a picture, and bringing it to the strip that the models read."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.core.lines import strip as strips
+from services.core.lines.strip import find, padded
+from services.core.noise import gaussian
+
+
+def _picture(width=150, height=40, *, digits=((10, 12), (40, 9), (70, 12), (110, 14)), scale=1):
+    """White bars and rings on black, each 14 px wide and 20 tall, at (left, top)."""
+    picture = np.zeros((height * scale, width * scale), np.uint8)
+    for number, (left, top) in enumerate(digits):
+        centre = ((left + 7) * scale, (top + 10) * scale)
+        if number % 2:
+            cv2.rectangle(
+                picture, ((left + 5) * scale, top * scale), ((left + 8) * scale, (top + 20) * scale - 1), 255, -1
+            )
+        else:
+            cv2.ellipse(picture, centre, (5 * scale, 8 * scale), 0, 0, 360, 255, 3 * scale)
+    return picture
+
+
+def _found_at(strip):
+    """The box, in the picture, of the ink on the strip."""
+    rows, columns = np.nonzero(strip.image[..., 0] > 0.5)
+    box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+    return strip.in_picture(box)[0]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 300),
+    seed=st.integers(0, 2**32 - 1),
+    share=st.sampled_from([0, 0.01, 0.2, 1]),
+    invert=st.booleans(),
+)
+def test_any_picture_gives_a_strip_of_the_models_size_or_none(height, width, seed, share, invert):
+    rng = np.random.default_rng(seed)
+    grey = (rng.integers(0, 256, (height, width)) * (rng.random((height, width)) < share)).astype(np.uint8)
+
+    strip = find(255 - grey if invert else grey)
+
+    if strip is None:
+        return
+    assert strip.image.shape[0] == 28
+    assert strip.image.shape[2] == 1
+    assert 28 <= strip.image.shape[1] <= strips.MAX_WIDTH_PX
+    assert strip.image.shape[1] % 4 == 0
+    assert strip.image.dtype == np.float32
+    assert strip.image.min() >= 0
+    assert strip.image.max() <= 1
+    everything = np.array([[0, 0, strip.image.shape[1], 28]], np.float32)
+    x, y, w, h = strip.in_picture(everything)[0]
+    assert 0 <= x < x + w <= width
+    assert 0 <= y < y + h <= height
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_paper_alone_holds_no_line(value):
+    assert find(np.full((60, 200), value, np.uint8)) is None
+
+
+def test_a_picture_on_mnists_grid_keeps_its_pixels():
+    picture = _picture()
+
+    strip = find(picture)
+
+    left, top = np.rint(strip.to_picture @ [0, 0, 1]).astype(int)
+    inside = strip.image[:, -left : -left + 150, 0] if left < 0 else strip.image[:, : 150 - left, 0]
+    expected = picture[top : top + 28, max(left, 0) : max(left, 0) + inside.shape[1]] / np.float32(255)
+    assert np.allclose(strip.to_picture[:, :2], np.eye(2))
+    assert np.allclose(inside[:, : expected.shape[1]], expected)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 6])
+@pytest.mark.parametrize("invert", [False, True])
+def test_the_strip_is_the_same_at_any_size_and_polarity(scale, invert):
+    picture = cv2.resize(_picture(), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    strip = find(255 - picture if invert else picture)
+
+    x, y, w, h = _found_at(strip)
+    assert (x, y) == pytest.approx((11 * scale, 9 * scale), abs=2 * scale)
+    assert (x + w, y + h) == pytest.approx((119 * scale, 34 * scale), abs=2 * scale)
+    assert np.count_nonzero(strip.image > 0.5) == pytest.approx(np.count_nonzero(_picture() > 127), rel=0.25)
+
+
+def test_noisy_pixels_that_were_enlarged_come_back_to_their_own_grid(rng):
+    noisy = gaussian((_picture() / np.float32(255))[None, ..., None], 0.5, rng)[0, ..., 0]
+    grey = np.rint(255 * noisy).astype(np.uint8)
+
+    own, enlarged = find(grey), find(grey.repeat(5, axis=0).repeat(5, axis=1))
+
+    assert np.array_equal(own.image, enlarged.image)
+    assert enlarged.to_picture == pytest.approx(5 * own.to_picture)
+
+
+@pytest.mark.parametrize("degrees", [-10, -5, 5, 10])
+def test_a_skewed_line_is_made_level_and_its_boxes_lie_where_it_was(degrees):
+    picture = np.pad(_picture(digits=tuple((10 + 26 * n, 10) for n in range(5))), 30)
+    matrix = cv2.getRotationMatrix2D((picture.shape[1] / 2, picture.shape[0] / 2), degrees, 1)
+    turned = cv2.warpAffine(picture, matrix, picture.shape[::-1])
+
+    strip = find(turned)
+
+    rows = np.nonzero(strip.image[..., 0] > 0.5)[0]
+    assert np.ptp(rows) + 1 <= 25, "20 px tall digits in one level row"
+    expected = cv2.boundingRect((turned > 127).astype(np.uint8))
+    x, _, w, _ = _found_at(strip)
+    assert (x, x + w) == pytest.approx((expected[0], expected[0] + expected[2]), abs=5)
+
+
+def test_a_ruled_line_is_not_taken_for_ink():
+    picture = _picture()
+    ruled = picture.copy()
+    ruled[34:36] = 200
+
+    strip = find(ruled)
+
+    assert not (strip.image[:, :, 0] > 0.5).all(axis=1).any()
+    assert np.count_nonzero(strip.image > 0.5) == pytest.approx(np.count_nonzero(picture > 127), rel=0.1)
+
+
+def test_boxes_of_a_form_are_not_taken_for_ink():
+    picture = _picture(170, 50, digits=((22, 15), (54, 15), (86, 15), (118, 15)))
+    boxed = picture.copy()
+    boxed[8:10, 12:142] = boxed[41:43, 12:142] = 220
+    for wall in range(12, 144, 32):
+        boxed[8:43, wall : wall + 2] = 220
+
+    strip = find(boxed)
+
+    assert np.count_nonzero(strip.image > 0.5) == pytest.approx(np.count_nonzero(picture > 127), rel=0.1)
+
+
+def test_the_bars_of_sevens_are_no_rule():
+    picture = np.zeros((36, 100), np.uint8)
+    for left in (8, 30, 52, 74):
+        picture[8:11, left : left + 16] = 255
+        cv2.line(picture, (left + 14, 9), (left + 4, 27), 255, 3)
+
+    assert np.count_nonzero(find(picture).image > 0.5) == pytest.approx(np.count_nonzero(picture > 127), rel=0.05)
+
+
+def test_a_second_line_is_reported():
+    picture = np.vstack([_picture(), np.zeros((10, 150), np.uint8), _picture()])
+
+    assert find(picture).lines == 2
+    assert find(_picture()).lines == 1
+
+
+def test_a_line_is_found_under_noise(rng):
+    clean = _picture()
+    noisy = gaussian((clean / np.float32(255))[None, ..., None], 0.5, rng)[0, ..., 0]
+
+    strip = find(np.rint(255 * noisy).astype(np.uint8))
+
+    assert np.allclose(strip.to_picture[:, :2], np.eye(2))
+    assert strip.to_picture[1, 2] == pytest.approx(7, abs=2), "the 28 rows around the digits"
+
+
+def test_padding_adds_paper_on_the_right():
+    strip = np.ones((28, 40, 1), np.float32)
+
+    wider = padded(strip, 56)
+
+    assert np.array_equal(wider[:, :40], strip)
+    assert not wider[:, 40:].any()
