@@ -1,19 +1,21 @@
-"""The gateway as its users reach it: HTTP with `requests`, keep-alive, patience when it says 429 or 503."""
+"""The gateway over HTTP: kept-alive connections, and retries when it answers 429 or 503.
+
+urllib3 without `requests` around it: on a machine shared with the service, a lean client measures the service. What is
+left of the client's own time is measured too, by `floor`.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import numpy as np
-import requests
+import urllib3
 from numpy.typing import NDArray
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from services.core.noise import Images
 from services.evaluator.errors import GatewayError
@@ -24,6 +26,7 @@ NPY = "application/x-npy"
 BUSY = (429, 503)
 ATTEMPTS = 6  # with pauses of 0.5, 1, 2, 4, 8 s: a restart of the gateway does not end a run
 LONGEST_PAUSE_S = 20
+CONNECTIONS = 64  # kept alive; more calls at once open more and close them again
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Exchange:
 
 
 class GatewayClient:
-    """Calls one gateway. May be shared by threads: each keeps its own connections."""
+    """Calls one gateway. May be shared by threads: connections are kept alive and each serves one call at a time."""
 
     def __init__(self, url: str, *, timeout_s: float = 30.0, api_key: str = "", patient: bool = True) -> None:
         self.url = url.rstrip("/")
@@ -46,8 +49,8 @@ class GatewayClient:
         self._api_key = api_key
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._patient = patient
-        self._local = threading.local()
-        self._lock = threading.Lock()
+        retries = _retries() if patient else urllib3.Retry(0, read=False, redirect=False)
+        self._pools = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout_s, retries=retries)
         self.retries = 0  # requests that had to be sent again
 
     def impatient(self) -> GatewayClient:
@@ -57,16 +60,15 @@ class GatewayClient:
     def require_ready(self) -> None:
         """Raise GatewayError, with what to do, unless the whole chain says it is ready."""
         try:
-            response = requests.get(f"{self.url}/readyz", timeout=self._timeout_s, headers=self._headers)
-        except requests.RequestException as exc:
+            response = self._pools.request("GET", f"{self.url}/readyz", headers=self._headers, retries=False)
+        except urllib3.exceptions.HTTPError as exc:
             raise GatewayError(
                 f"no gateway at {self.url} ({type(exc).__name__}). Start the stack with `make up`, "
                 "or name another one with --url or CLEARDIGITS_EVALUATOR_URL"
             ) from exc
-        if response.status_code != 200:
-            raise GatewayError(
-                f"the gateway at {self.url} is not ready: answer {response.status_code}, {response.text[:300]}"
-            )
+        if response.status != 200:
+            body = response.data[:300].decode(errors="replace")
+            raise GatewayError(f"the gateway at {self.url} is not ready: answer {response.status}, {body}")
 
     def probabilities(self, images: Images, denoise: Denoise) -> NDArray[np.float32]:
         """The chain's ten probabilities for each image, exactly as float32: nothing is rounded on the way."""
@@ -104,32 +106,25 @@ class GatewayClient:
 
     def exchange(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
         """One POST /v1/recognize, whatever comes back; raises GatewayError only when nothing does."""
-        session = self._session()
         budget_ms = str(round(1e3 * self._timeout_s))  # the gateway may take as long as this client waits
         headers = {"Content-Type": content_type, "Accept": accept, "Request-Timeout-Ms": budget_ms, **self._headers}
-        request = session.prepare_request(
-            requests.Request("POST", f"{self.url}/v1/recognize", params=query, data=body, headers=headers)
-        )
+        url = f"{self.url}/v1/recognize?{urlencode(query)}"
+        return self._timed("POST", url, body, headers)
+
+    def floor(self) -> Exchange:
+        """One GET /healthz, which computes nothing: what remains is this client, HTTP and the way there."""
+        return self._timed("GET", f"{self.url}/healthz", None, self._headers)
+
+    def _timed(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Exchange:
         started = time.perf_counter()
         try:
-            response = session.send(request, timeout=self._timeout_s)
-        except requests.RequestException as exc:
+            response = self._pools.request(method, url, body=body, headers=headers)
+        except urllib3.exceptions.HTTPError as exc:
             raise GatewayError(f"the gateway at {self.url} went away: {exc}") from exc
         elapsed_ms = 1e3 * (time.perf_counter() - started)
-        again = len(response.raw.retries.history) if response.raw.retries else 0
-        if again:
-            with self._lock:
-                self.retries += again
-        return Exchange(response.status_code, response.content, elapsed_ms, len(body), len(response.content))
-
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            session.trust_env = False  # no proxy between the client and what it measures, and no netrc look-up per call
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=_retries() if self._patient else 0))
-            self._local.session = session
-        return self._local.session
+        if response.retries:
+            self.retries += len(response.retries.history)
+        return Exchange(response.status, response.data, elapsed_ms, len(body or b""), len(response.data))
 
 
 def as_npy(images: Images) -> bytes:
@@ -150,9 +145,9 @@ def read_json(exchange: Exchange, *, count: int) -> dict[str, Any]:
     raise GatewayError(f"{count} images got {len(answer['results'])} results")
 
 
-def _retries() -> Retry:
+def _retries() -> urllib3.Retry:
     """urllib3's patience: Retry-After when it is given (in seconds or as a date), else growing pauses."""
-    return Retry(
+    return urllib3.Retry(
         total=ATTEMPTS - 1,
         status_forcelist=BUSY,
         allowed_methods=None,  # POST too: reading a digit twice changes nothing

@@ -46,11 +46,12 @@ def highest(
     lowest: float = 0.0,
     precision: float = 0.05,
     most_runs: int = 12,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> float:
     """The highest rate found valid, to within `precision` of the lowest found invalid; 0 if none was valid.
 
     Doubles from `start` until a rate is invalid (or quarters it until one is valid), then bisects; below `lowest`
-    nothing is tried.
+    nothing is tried, and nothing more when `go_on` says no.
     """
     low, high, rate = 0.0, float("inf"), start
     for _ in range(most_runs):
@@ -58,7 +59,7 @@ def highest(
             low = rate
         else:
             high = rate
-        if high <= max(lowest, start / 50) or (low and high / low - 1 <= precision):
+        if high <= max(lowest, start / 50) or (low and high / low - 1 <= precision) or not go_on():
             break
         if not low:
             rate = max(lowest, high / 4)

@@ -18,6 +18,7 @@ import urllib3
 
 from services.evaluator.data.samples import Samples
 
+ROUTE = "/v1/recognize?preprocess=none"
 NO_ANSWER = 255  # the byte that stands for a digit when there is none
 Job = list[tuple[int, int]]  # (LoadGen's id of the query's sample, the sample's index)
 
@@ -38,7 +39,8 @@ class HttpSut:
         self._samples, self._pngs = samples, samples.pngs()
         self._images_per_request = images_per_request
         self._pool = urllib3.connection_from_url(url, maxsize=threads, block=True, timeout=timeout_s, retries=False)
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        kind = "image/png" if images_per_request == 1 else "application/octet-stream"
+        self._headers = {"Content-Type": kind, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.mistakes: Counter[str] = Counter()
@@ -82,18 +84,11 @@ class HttpSut:
 
     def _ask(self, indices: list[int]) -> tuple[list[int], str]:
         """Digits, and what went wrong if anything did."""
-        if len(indices) == 1:
-            body, content_type = self._pngs[indices[0]], "image/png"
-        else:
-            body, content_type = self._samples.pixels[indices].tobytes(), "application/octet-stream"
+        single = self._images_per_request == 1
+        body = self._pngs[indices[0]] if single else self._samples.pixels[indices].tobytes()
         nothing = [NO_ANSWER] * len(indices)
         try:
-            response = self._pool.urlopen(
-                "POST",
-                "/v1/recognize?preprocess=none",
-                body=body,
-                headers={"Content-Type": content_type, **self._headers},
-            )
+            response = self._pool.urlopen("POST", ROUTE, body=body, headers=self._headers)
         except urllib3.exceptions.HTTPError as exc:
             return nothing, type(exc).__name__
         if response.status != 200:

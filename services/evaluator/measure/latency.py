@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from services.evaluator.measure.results import Latency
 STAGES = ("decode", "queue", "denoise", "classify", "total")
 BARS = 48
 BULK = 256
+FLOOR_REQUESTS = 300  # GET /healthz from as many clients: what the client itself takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,13 @@ def measure(case: Case, client: GatewayClient, advance: Callable[[int], None]) -
         return exchange, case.digits[turn]
 
     with ThreadPoolExecutor(case.clients) as pool:
+        floors = list(pool.map(lambda _: client.floor(), range(min(FLOOR_REQUESTS, case.requests))))
         started = time.perf_counter()
         exchanges = list(pool.map(one, itertools.islice(turns, case.requests)))
         seconds = time.perf_counter() - started
-    return summary(case, exchanges, seconds)
+    return replace(
+        summary(case, exchanges, seconds), floor_ms=percentiles(np.array([each.elapsed_ms for each in floors]))
+    )
 
 
 def summary(case: Case, exchanges: Sequence[tuple[Exchange, Sequence[int]]], seconds: float) -> Latency:

@@ -107,6 +107,7 @@ class Latency:
     request_bytes: float
     response_bytes: float
     histogram: list[tuple[float, float, int]]  # (from ms, to ms, requests)
+    floor_ms: dict[str, float] = field(default_factory=dict)  # as `ms`, of requests that compute nothing
 
     @property
     def requests_per_s(self) -> float:

@@ -61,12 +61,14 @@ def quality_table(results: Results) -> str:
 def latency_table(results: Results) -> str:
     """Milliseconds at the client, and how much came through."""
     names = ("p50", "p95", "p99", "p99.9")
-    lines = [_row(["request", *(f"{name}, ms" for name in names), "requests/s", "images/s", "errors"])]
-    lines.append(_row(["---", *("---:" for _ in range(len(names) + 3))]))
+    floor = ["client alone, p50"] if any(case.floor_ms for case in results.latencies) else []
+    lines = [_row(["request", *(f"{name}, ms" for name in names), *floor, "requests/s", "images/s", "errors"])]
+    lines.append(_row(["---", *("---:" for _ in range(len(names) + len(floor) + 3))]))
     for case in results.latencies:
         figures = [f"{case.ms[name]:.2f}" if case.ms else "" for name in names]
         rates = [f"{case.requests_per_s:,.0f}", f"{case.requests_per_s * case.images:,.0f}"]
-        lines.append(_row([case.case, *figures, *rates, str(case.errors)]))
+        alone = [f"{case.floor_ms['p50']:.2f}" if case.floor_ms else ""] if floor else []
+        lines.append(_row([case.case, *figures, *alone, *rates, str(case.errors)]))
     return "\n".join(lines)
 
 

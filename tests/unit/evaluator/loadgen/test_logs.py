@@ -78,3 +78,16 @@ def test_nothing_is_tried_below_the_lowest_rate_that_can_be_judged():
 
     assert highest(is_valid, 200, lowest=20) == 0.0
     assert tried == [200, 50, 20]
+
+
+def test_the_search_ends_when_its_time_is_up():
+    tried = []
+
+    def is_valid(rate):
+        tried.append(rate)
+        return True
+
+    best = highest(is_valid, 100, go_on=lambda: len(tried) < 3)
+
+    assert tried == [100, 200, 400]
+    assert best == 400
