@@ -30,8 +30,9 @@ class Reading:
     """One way through the lattice."""
 
     number: str
-    log_probability: float
+    log_probability: float  # of the whole way, cuts through ink included
     pieces: tuple[int, ...]  # which piece each digit is
+    log_unread: float = 0.0  # the part of it that ink costs which is no digit of the number
 
 
 def readings(
@@ -64,12 +65,13 @@ def readings(
         price = float(passing[node - 1])
         for digits, ways in best[node - 1].items():
             found.setdefault(digits, []).extend(
-                Reading(way.number, way.log_probability + price, way.pieces) for way in ways
+                Reading(way.number, way.log_probability + price, way.pieces, way.log_unread + price) for way in ways
             )
         for piece in arriving[node]:
+            price = float(strange[piece])
             for digits, ways in best[starts[piece]].items():
                 found.setdefault(digits, []).extend(
-                    Reading(way.number, way.log_probability + float(strange[piece]), way.pieces) for way in ways
+                    Reading(way.number, way.log_probability + price, way.pieces, way.log_unread + price) for way in ways
                 )
                 if counted and digits == most:
                     continue
@@ -77,7 +79,9 @@ def readings(
                 for digit in order[piece]:
                     score = float(scores[piece, digit])
                     into.extend(
-                        Reading(f"{way.number}{digit}", way.log_probability + score, (*way.pieces, piece))
+                        Reading(
+                            f"{way.number}{digit}", way.log_probability + score, (*way.pieces, piece), way.log_unread
+                        )
                         for way in ways
                     )
         price = float(cutting[node - 1])
@@ -94,4 +98,6 @@ def _best(ways: list[Reading], count: int, price: float = 0.0) -> list[Reading]:
         if known is None or way.log_probability > known.log_probability:
             likeliest[way.number] = way
     ways = heapq.nlargest(count, likeliest.values(), key=lambda way: way.log_probability)
-    return [Reading(way.number, way.log_probability + price, way.pieces) for way in ways] if price else ways
+    if not price:
+        return ways
+    return [Reading(way.number, way.log_probability + price, way.pieces, way.log_unread) for way in ways]

@@ -1,0 +1,70 @@
+"""The number on a strip, told with what it rests on: each digit's box, certainty, and the next best numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.lines import lattice
+from services.core.lines.segment import Pieces
+
+ALTERNATIVES = 3  # told beside the number
+
+Length = tuple[int, int]  # how many digits at least and at most
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """One digit of a number; its box is left, top, right, bottom on the strip."""
+
+    digit: int
+    confidence: float
+    is_digit: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A reading of a line. `confidence` is its digits' product, less what unread ink and other cuts take from it."""
+
+    number: str
+    confidence: float
+    digits: tuple[Digit, ...] = ()
+    alternatives: tuple[tuple[str, float], ...] = ()  # with their probability beside the number's
+
+
+NOTHING = Number("", 0.0)
+
+
+def number_of(
+    pieces: Pieces, probabilities: NDArray[Any], is_digit: NDArray[Any], *, length: Length | None = None
+) -> Number:
+    """The likeliest number on a strip; NOTHING where there is no digit, or no number of that length."""
+    found = lattice.readings(pieces, probabilities, is_digit, length=length, count=ALTERNATIVES + 1)
+    if not found or not found[0].number:
+        return NOTHING
+    best = found[0]
+    digits = tuple(
+        Digit(
+            int(digit),
+            float(probabilities[piece, int(digit)]),
+            float(is_digit[piece]),
+            tuple(pieces.boxes[piece].tolist()),
+        )
+        for digit, piece in zip(best.number, best.pieces, strict=True)
+    )
+    shares = np.exp([way.log_probability - best.log_probability for way in found])
+    shares /= shares.sum()
+    certain = math.prod(each.confidence * each.is_digit for each in digits)
+    elsewhere = sum(float(share) for way, share in zip(found, shares, strict=True) if way.pieces != best.pieces)
+    cut_so = float(shares[0]) / (float(shares[0]) + elsewhere)  # against other ways to cut the line
+    return Number(
+        number=best.number,
+        confidence=certain * math.exp(best.log_unread) * cut_so,
+        digits=digits,
+        alternatives=tuple((way.number, float(share)) for way, share in zip(found[1:], shares[1:], strict=True)),
+    )
