@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 DEPLOY = HERE.parent
 RENDERED = HERE / "rendered"
 RULES = HERE / "components/monitoring/prometheus-rules.yaml"
-OVERLAYS = ("dev", "production", "kserve")
+OVERLAYS = ("dev", "production", "kserve", "kserve-oci")
 
 
 def sources() -> list[Path]:

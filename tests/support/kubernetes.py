@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-OVERLAYS = ("dev", "production", "kserve")
+OVERLAYS = ("dev", "production", "kserve", "kserve-oci")
+KSERVE = ("kserve", "kserve-oci")
 LONG_RUNNING = {"Deployment", "InferenceService"}
 JOBS = {"Job", "CronJob"}
 
@@ -90,6 +91,15 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         if labels.get(expression["key"]) not in expression["values"]:
             return False
     return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def config_maps(pod: Pod) -> dict[str, set[str]]:
+    """The ConfigMaps that a pod mounts, by the name of the volume."""
+    found = {}
+    for volume in pod.spec.get("volumes", []):
+        sources = [volume, *volume.get("projected", {}).get("sources", [])]
+        found[volume["name"]] = {source["configMap"]["name"] for source in sources if "configMap" in source}
+    return {name: maps for name, maps in found.items() if maps}
 
 
 @dataclass(frozen=True, slots=True)
