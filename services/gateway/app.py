@@ -49,6 +49,7 @@ def create_app(
     loop: asyncio.AbstractEventLoop | None = None,
     draining: Callable[[], bool] = lambda: False,
     tracing: "Tracing | None" = None,
+    worker_restarts: int = 0,
 ) -> Flask:
     """The gateway as a Flask application. Models are those of the settings unless given; they live on `loop`.
 
@@ -57,7 +58,7 @@ def create_app(
     denoiser = denoiser or remote_denoiser(config)
     classifier = classifier or remote_classifier(config)
     loop = loop or _loop_in_thread()
-    metrics = Metrics()
+    metrics = Metrics(worker_restarts=worker_restarts)
     edge = Edge(config, metrics, tracing)
 
     async def chain(images: np.ndarray, applied: np.ndarray, deadline: Deadline, metadata: Metadata) -> Reading:

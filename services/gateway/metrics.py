@@ -15,17 +15,18 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at impor
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _DIGITS = 10
+_BATCH_IMAGES = 128
 
 
 class Metrics:
     """Every number the gateway counts. One object for each application, so tests do not share counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker_restarts: int = 0) -> None:
         self.registry = CollectorRegistry()
         named = {"registry": self.registry}
         self._requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
         self._request_seconds = Histogram(
-            "cleardigits_request_seconds", "From first byte to answer.", ["route"], buckets=_SECONDS, **named
+            "cleardigits_request_seconds", "From first byte to answer.", ["route", "size"], buckets=_SECONDS, **named
         )
         stages = Histogram(
             "cleardigits_stage_seconds",
@@ -58,7 +59,13 @@ class Metrics:
             multiprocess_mode="mostrecent",
             **named,
         )
-        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
+        Gauge(
+            "cleardigits_worker_restarts",
+            "Workers started in the place of one that died, since the gateway started.",
+            multiprocess_mode="max",
+            **named,
+        ).set(worker_restarts)
+        self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
         self._versions: dict[str, int] = {}
         for model in ("denoiser", "classifier"):
             self._model_available.labels(model).set(0)
@@ -67,12 +74,13 @@ class Metrics:
         """A request is under way."""
         self._in_flight.inc()
 
-    def request_ended(self, route: str, status: int, total_s: float) -> None:
-        """A request was answered."""
-        children = self._children.get((route, status))
+    def request_ended(self, route: str, status: int, total_s: float, images: int = 0) -> None:
+        """A request for so many images was answered."""
+        size = _size(images)
+        children = self._children.get((route, status, size))
         if children is None:
-            children = self._requests.labels(route, str(status)), self._request_seconds.labels(route)
-            self._children[route, status] = children
+            children = self._requests.labels(route, str(status)), self._request_seconds.labels(route, size)
+            self._children[route, status, size] = children
         children[0].inc()
         children[1].observe(total_s)
         self._in_flight.dec()
@@ -122,6 +130,13 @@ class Metrics:
                 self._model_info.labels(model, str(known)).set(0)
             self._model_info.labels(model, str(version)).set(1)
             self._versions[model] = version
+
+
+def _size(images: int) -> str:
+    """The class of an objective of latency: a picture, as many as fit into one call of a model, or more."""
+    if images <= 1:
+        return "single"
+    return "batch" if images <= _BATCH_IMAGES else "bulk"
 
 
 def _forget_dead_workers(folder: Path) -> None:

@@ -301,10 +301,27 @@ def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(mode
         stack.classifier.thaw()
         wait_for(lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid))
         stack.wait_ready()
+        wait_for(lambda: "\ncleardigits_worker_restarts 1.0\n" in requests.get(f"{stack.url}/metrics", timeout=5).text)
         metrics = requests.get(f"{stack.url}/metrics", timeout=5).text
 
     assert [each for each in outcomes if each != 504 and not isinstance(each, requests.ConnectionError)] == []
     assert re.search(r"^cleardigits_in_flight_requests 1\.0$", metrics, re.MULTILINE)  # this one
+
+
+def test_a_killed_lone_worker_is_told_of_by_the_one_that_takes_its_place(models):
+    """Its counters begin again at zero, and the container it lives in never restarted."""
+    with running_stack(models) as stack:
+        before = requests.get(f"{stack.url}/metrics", timeout=5).text
+        [worker] = workers_of(stack.gateway.pid)
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: workers_of(stack.gateway.pid) not in ([], [worker]))
+        stack.wait_ready()
+        after = requests.get(f"{stack.url}/metrics", timeout=5).text
+        running = stack.gateway.running()
+
+    assert running
+    assert re.search(r"^cleardigits_worker_restarts 0\.0$", before, re.MULTILINE)
+    assert re.search(r"^cleardigits_worker_restarts 1\.0$", after, re.MULTILINE)
 
 
 def classifier_at(port: int, models: Path) -> Child:

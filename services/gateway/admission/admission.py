@@ -80,7 +80,7 @@ class Edge:
     def leave(self, visit: Visit, status: int) -> None:
         """Count the request, and write its line."""
         total_s = time.monotonic() - visit.started_s
-        self._metrics.request_ended(visit.route, status, total_s)
+        self._metrics.request_ended(visit.route, status, total_s, visit.images)
         if self.tracing is not None and visit.span is not None:
             self.tracing.end(visit.span, visit, status)
         wanted = self._config.access_log

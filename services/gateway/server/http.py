@@ -33,8 +33,11 @@ HELD_BODIES = 8  # of the largest size, in memory at the same time
 class Server:
     """An RSGI application: granian calls `__rsgi_init__` once in each worker, then `__rsgi__` for each request."""
 
-    def __init__(self, config: GatewayConfig, *, draining: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, config: GatewayConfig, *, draining: Callable[[], bool] = lambda: False, worker_restarts: int = 0
+    ) -> None:
         self._config = config
+        self._worker_restarts = worker_restarts
         self._limits = config.limits
         self._short_cut_bytes = min(SHORT_CUT_BYTES, config.max_body_bytes)
         self._draining = draining
@@ -50,7 +53,9 @@ class Server:
             from services.gateway.admission.tracing import Tracing
 
             tracing = Tracing()
-        self._app = create_app(self._config, loop=loop, draining=self._draining, tracing=tracing)
+        self._app = create_app(
+            self._config, loop=loop, draining=self._draining, tracing=tracing, worker_restarts=self._worker_restarts
+        )
         self._gateway: Gateway = self._app.extensions["gateway"]
         self._presence = Presence(loop)
 

@@ -27,17 +27,18 @@ _TO_THE_ROOT_LOGGER = {"formatters": {}, "handlers": {}, "loggers": {"_granian":
 
 def serve(config: GatewayConfig) -> int:
     """Listen until SIGTERM or SIGINT, then finish what is in flight; the exit status."""
-    # Memory shared with the workers: set once, when the gateway begins to stop.
+    # Memory shared with the workers: set when the gateway begins to stop, and counted up when a worker died.
     draining = multiprocessing.RawValue("b", 0)
+    restarts = multiprocessing.RawValue("I", 0)
     try:
         _try_to_listen(config)
     except OSError as exc:
         log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
         return 1
-    granian = _DrainingServer(config, draining)
+    granian = _DrainingServer(config, draining, restarts)
     counts = _share_counts() if config.workers > 1 else None
     try:
-        granian.serve(target_loader=partial(_load, config, draining, os.getpid()))
+        granian.serve(target_loader=partial(_load, config, draining, restarts, os.getpid()))
     finally:
         for number in _STOP:  # all is done: one more signal while the interpreter ends must not change the exit status
             signal.signal(number, signal.SIG_IGN)
@@ -55,7 +56,13 @@ def _try_to_listen(config: GatewayConfig) -> None:
         trial.bind(address)
 
 
-def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", parent: int, _target: str) -> object:
+def _load(
+    config: GatewayConfig,
+    draining: "multiprocessing.RawValue[int]",
+    restarts: "multiprocessing.RawValue[int]",
+    parent: int,
+    _target: str,
+) -> object:
     """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
     for number in _STOP:  # until granian sets its own handlers: the parent's would only note the wish
         signal.signal(number, signal.SIG_DFL)
@@ -63,7 +70,7 @@ def _load(config: GatewayConfig, draining: "multiprocessing.RawValue[int]", pare
     _end_with(parent)
     from services.gateway.server.http import Server
 
-    return Server(config, draining=lambda: bool(draining.value))
+    return Server(config, draining=lambda: bool(draining.value), worker_restarts=restarts.value)
 
 
 def _end_with(parent: int) -> None:
@@ -77,7 +84,12 @@ def _end_with(parent: int) -> None:
 class _DrainingServer(Granian):
     """Granian that lets load balancers see /readyz fail before it closes the port."""
 
-    def __init__(self, config: GatewayConfig, draining: "multiprocessing.RawValue[int]") -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        draining: "multiprocessing.RawValue[int]",
+        restarts: "multiprocessing.RawValue[int]",
+    ) -> None:
         super().__init__(
             "services.gateway",
             address=config.host,
@@ -94,6 +106,7 @@ class _DrainingServer(Granian):
         )
         self._config = config
         self._draining = draining
+        self._restarts = restarts
         self.on_startup(self._say_where)
 
     def _spawn_workers(self, *args: object) -> None:
@@ -103,6 +116,12 @@ class _DrainingServer(Granian):
             super()._spawn_workers(*args)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _respawn_workers(self, workers: list[int], *args: object, **kwargs: object) -> None:
+        """Count before the new ones start: they show the number at /metrics, where nothing else tells of the death."""
+        self._restarts.value += len(workers)
+        log.error("worker died", extra={"workers": len(workers), "restarts": self._restarts.value})
+        super()._respawn_workers(workers, *args, **kwargs)
 
     def _say_where(self) -> None:
         log.info("listening", extra={"host": self.bind_addr, "port": self.bind_port, "workers": self.workers})
