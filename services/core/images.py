@@ -1,6 +1,7 @@
 """Encoded images <-> arrays of pixels, with OpenCV: PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF.
 
-Formats are told by their bytes, never by their names. Sizes are checked before anything is decoded.
+Formats are told by their bytes, never by their names. A file is walked before it is decoded (services/core/formats),
+and the decoder sees only what the walk has kept of it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,21 @@ import numpy as np
 from services.core import small_png
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError
-from services.core.image_headers import exif_orientation, read_header
+from services.core.formats.header import ImageHeader
+from services.core.image_headers import read_header
+
+LARGE_PIXELS = 1 << 20  # larger pictures without transparency are decoded to grey at once: a third of the memory
+ENOUGH_SIDE = 1500  # a JPEG is decoded at half, a quarter or an eighth of its size while its longer side keeps so much
 
 # How EXIF's orientations are turned upright: transpose first (5 to 8), then flip (OpenCV's codes; None: no flip).
 _TRANSPOSED = frozenset((5, 6, 7, 8))
 _FLIP = {2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
-_EXIF_MARK = {"PNG": b"eXIf", "WebP": b"EXIF"}
+_REDUCED = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _FASTEST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
@@ -31,29 +41,30 @@ def decode(data: bytes, *, max_pixels: int, budget: Budget | None = None) -> np.
     when it cannot be read, DeadlineError when the budget's time is up.
     """
     header = read_header(data)
-    if header.width * header.height > max_pixels:
+    if header.pixels > max_pixels:
         raise TooLargeError(
             f"a {header.format} of {header.width} x {header.height} pixels; at most {max_pixels:,} pixels are read"
         )
+    flags, shrunk = _way(header)
     if budget is not None:
-        budget.take(header.width * header.height, 4 * header.width * header.height)
-    # IMREAD_UNCHANGED keeps transparency but does not turn by EXIF; a JPEG has none, so OpenCV may turn it.
-    flags = cv2.IMREAD_ANYCOLOR if header.format == "JPEG" else cv2.IMREAD_UNCHANGED
+        samples = 1 if flags in _REDUCED.values() else 4 if header.transparent else 3
+        # OpenCV holds the pixels twice for a moment: its own, and the copy that becomes an array
+        written = 2 * header.pixels // shrunk**2 * samples * header.sample_bytes
+        budget.take(header.pixels, written + header.working_bytes)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        picture = cv2.imdecode(np.frombuffer(header.data, np.uint8), flags)
     except cv2.error as exc:
+        if exc.code == cv2.Error.StsNoMem:
+            raise TooLargeError(f"a {header.format} that takes more memory than one request may use") from exc
         raise InvalidInputError(f"a damaged {header.format}: {exc.err}") from exc
-    if picture is None:
+    if picture is None or picture.shape[:2] != (-(-header.height // shrunk), -(-header.width // shrunk)):
         raise InvalidInputError(f"a damaged {header.format}: its pixels cannot be read")
     if picture.dtype != np.uint8:
         picture = _to_uint8(picture, header.format)
-    if header.format in _EXIF_MARK:
-        if _EXIF_MARK[header.format] in data:
-            picture = _turned(picture, _orientation(data))
-    elif header.format == "TIFF" and picture.ndim == 3 and picture.shape[2] == 4:
+    if header.format == "TIFF" and picture.ndim == 3 and picture.shape[2] == 4:
         # libtiff hands over colours already multiplied by alpha: what is missing to opaque is white paper
         picture = picture[..., :3] + (255 - picture[..., 3:])
-    return picture
+    return _turned(picture, header.orientation)
 
 
 def decode_small(data: bytes, *, max_pixels: int) -> np.ndarray:
@@ -83,12 +94,16 @@ def _to_uint8(picture: np.ndarray, format_name: str) -> np.ndarray:
     raise InvalidInputError(f"a {format_name} of {picture.dtype} samples; 8 or 16 bits or floats in 0..1 are read")
 
 
-def _orientation(data: bytes) -> int:
-    _, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED)
-    for kind, block in zip(kinds, blocks, strict=True):
-        if kind == cv2.IMAGE_METADATA_EXIF:
-            return exif_orientation(np.asarray(block).tobytes())
-    return 1
+def _way(header: ImageHeader) -> tuple[int, int]:
+    """OpenCV's flags for a file, and the divisor of its sides."""
+    if header.pixels <= LARGE_PIXELS or header.transparent or header.format in ("GIF", "TIFF"):
+        # IMREAD_UNCHANGED keeps transparency, which no JPEG has, and would leave a JPEG's CMYK as it is
+        return (cv2.IMREAD_ANYCOLOR if header.format == "JPEG" else cv2.IMREAD_UNCHANGED), 1
+    divisor = 1
+    if header.format == "JPEG":
+        while divisor < 8 and max(header.width, header.height) >= 2 * divisor * ENOUGH_SIDE:
+            divisor *= 2
+    return _REDUCED[divisor], divisor
 
 
 def _turned(picture: np.ndarray, orientation: int) -> np.ndarray:
