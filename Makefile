@@ -120,8 +120,8 @@ capacity: $(DEV)/.done ## from the last make bench to cores a day's requests nee
 audit: $(DEV)/.done ## known vulnerabilities in what is locked (asks PyPI; a package it cannot ask about is a failure)
 	$(DEV)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r requirements/dev.txt
 
-sbom: $(DEV)/.done ## a CycloneDX bill of materials per image, in build/sbom
-	$(DEV)/bin/python deploy/sbom.py
+sbom: $(DEV)/.done ## CycloneDX bills of materials, one for each image and one for the models, in build/sbom
+	$(DEV)/bin/python -m deploy.sbom $(ARGS)
 
 .PHONY: prometheus rules-test manifests notebook capacity audit sbom
 

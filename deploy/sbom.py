@@ -1,6 +1,6 @@
-"""A bill of materials for each image, in CycloneDX 1.6: what was locked, and what Debian brought along.
+"""CycloneDX 1.6 bills of materials: what each image locked and what Debian brought along, and one for the models.
 
-make sbom                       (writes build/sbom/<image>.cdx.json)
+make sbom                       (writes build/sbom/<image>.cdx.json and models.cdx.json)
 
 Python packages come from requirements/<image>.txt, hashes included. Debian packages come from the image itself and are
 left out, with a warning, where no Docker engine has it: then the file says "lifecycle: pre-build".
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from deploy.model_bill import pair_bill
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ("gateway", "model_server", "evaluator", "training")
@@ -72,9 +74,10 @@ def image_bill(packages: Json, *, image: str, version: str, debian: list[Json] |
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write one file for each image; answers the exit status."""
-    parser = argparse.ArgumentParser(prog="python deploy/sbom.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m deploy.sbom", description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="*", default=IMAGES, help=f"which images (default: {' '.join(IMAGES)})")
     parser.add_argument("--tag", default="local", help="tag of the built images (default: %(default)s)")
+    parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of models (default: models)")
     parser.add_argument("--out", type=Path, default=ROOT / "build/sbom", help="folder (default: build/sbom)")
     args = parser.parse_args(argv)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -90,10 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             version=version,
             debian=None if listing is None else debian_components(listing),
         )
-        path = args.out / f"{name}.cdx.json"
-        path.write_text(json.dumps(bill, indent=2) + "\n")
-        print(f"{path}: {len(bill['components'])} components")
+        _write(args.out / f"{name}.cdx.json", bill)
+    _write(args.out / "models.cdx.json", pair_bill(args.models, version=version))
     return 0
+
+
+def _write(path: Path, bill: Json) -> None:
+    path.write_text(json.dumps(bill, indent=2) + "\n")
+    print(f"{path}: {len(bill['components'])} components")
 
 
 if __name__ == "__main__":

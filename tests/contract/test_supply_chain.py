@@ -7,7 +7,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy import sbom
+from deploy import model_bill, sbom
+from services.core.model_digest import file_digests, pair
 
 LOCKED = re.compile(r"^([a-z0-9][\w.-]*)(?:\[[\w,-]+\])?==(\S+)", re.MULTILINE)
 REQUIREMENTS = sbom.ROOT / "requirements"
@@ -57,6 +58,44 @@ def test_every_image_with_a_dockerfile_has_a_bill():
     dockerfiles = [*sbom.ROOT.glob("services/*/Dockerfile"), *sbom.ROOT.glob("training/Dockerfile")]
 
     assert sorted(path.parent.name for path in dockerfiles) == sorted(sbom.IMAGES)
+
+
+@pytest.fixture(scope="module")
+def models_bill():
+    return model_bill.pair_bill(sbom.ROOT / "models", version="1.2.3")
+
+
+def test_the_models_bill_is_valid_cyclonedx(models_bill):
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(models_bill)) is None
+
+
+def test_the_models_bill_names_every_file_of_the_shipped_pair(models_bill):
+    shipped = pair(sbom.ROOT / "models")
+    for model, number in (("denoiser", shipped.denoiser), ("classifier", shipped.classifier)):
+        (component,) = [each for each in models_bill["components"] if each["name"] == model]
+        listed = {file["name"]: file["hashes"][0]["content"] for file in component["components"]}
+        card = listed.pop("model_card.json")
+
+        assert (component["type"], component["version"]) == ("machine-learning-model", str(number))
+        assert listed == file_digests(sbom.ROOT / "models" / model / str(number))
+        assert re.fullmatch("[0-9a-f]{64}", card)
+    assert {"name": "cleardigits:pair", "value": str(shipped)} in models_bill["metadata"]["properties"]
+
+
+def test_the_models_bill_says_what_the_cards_say(models_bill):
+    denoiser, classifier = models_bill["components"]
+    folder = sbom.ROOT / "models/classifier" / classifier["version"]
+    card = json.loads((folder / "model_card.json").read_text())
+    metrics = {
+        (metric["type"], metric.get("slice")): float(metric["value"])
+        for metric in classifier["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    }
+    datasets = {each["name"] for each in classifier["modelCard"]["modelParameters"]["datasets"]}
+
+    assert metrics["clean", None] == card["results"]["clean"]
+    assert metrics["chain", "gaussian 0.5"] == card["results"]["chain"]["gaussian"]["0.5"]
+    assert len(datasets) == len(card["training"]["data_sha256"]) > 0
+    assert denoiser["modelCard"]["modelParameters"]["task"] == "image denoising"
 
 
 @pytest.mark.parametrize("role", ROLES)
