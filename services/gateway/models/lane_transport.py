@@ -5,13 +5,11 @@ import random
 from pathlib import Path
 from typing import cast
 
-from services.core.lane import ANSWER, MAX_MESSAGE_BYTES, REQUEST, Code, Method
+from services.core.lane import Answer, ClientEnd, Code, LaneProtocolError, Method
 from services.gateway.models.transport import RETRIED, CallFailedError, Metadata
 
 # As gRPC's retry policy in grpc_transport.py: five attempts.
 _PAUSES_S = (0.02, 0.04, 0.08, 0.16)
-_CODES = frozenset(Code)
-_FIRST_READ_BYTES = 16 * 1024  # an answer for a few images comes in one piece
 
 
 class LaneWire:
@@ -24,17 +22,17 @@ class LaneWire:
 
     async def call(self, method: Method, request: bytes, *, timeout_s: float, metadata: Metadata = ()) -> bytes:
         """As Wire.call; metadata stays here: nobody between these two processes would read it."""
-        header = REQUEST.pack(method, max(1, int(1e3 * timeout_s)), len(request))
+        timeout_ms = max(1, int(1e3 * timeout_s))
         try:
             async with asyncio.timeout(timeout_s):
                 for pause_s in _PAUSES_S:
                     try:
-                        return await self._attempt(header, request)
+                        return await self._attempt(method, timeout_ms, request)
                     except CallFailedError as exc:
                         if exc.code not in RETRIED:
                             raise
                     await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
-                return await self._attempt(header, request)
+                return await self._attempt(method, timeout_ms, request)
         except TimeoutError:
             raise CallFailedError(Code.DEADLINE_EXCEEDED, f"no answer in {timeout_s:.1f} s") from None
 
@@ -43,20 +41,20 @@ class LaneWire:
         for connection in (*self._idle, *self._busy):
             connection.hang_up()
 
-    async def _attempt(self, header: bytes, request: bytes) -> bytes:
+    async def _attempt(self, method: Method, timeout_ms: int, request: bytes) -> bytes:
         connection = self._idle.pop() if self._idle else await self._connect()
         self._busy.add(connection)
         try:
-            code, payload = await connection.ask(header, request)
+            answer = await connection.ask(method, timeout_ms, request)
         finally:
             self._busy.discard(connection)
             if connection.is_free:
                 self._idle.append(connection)
             else:
                 connection.hang_up()  # the answer to a call that was given up must not meet the next one
-        if code is not Code.OK:
-            raise CallFailedError(code, payload.decode(errors="replace"))
-        return payload
+        if answer.code is not Code.OK:
+            raise CallFailedError(answer.code, answer.payload.decode(errors="replace"))
+        return answer.payload
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -68,29 +66,28 @@ class LaneWire:
 
 
 class _Connection(asyncio.BufferedProtocol):
-    """One answer at a time, read straight into the place where it stays."""
+    """The socket of one `ClientEnd`; an answer is read straight into the place where it stays."""
 
     def __init__(self, idle: "list[_Connection]") -> None:
         self._idle = idle
-        self._first = memoryview(bytearray(_FIRST_READ_BYTES))
-        self._answer: asyncio.Future[tuple[Code, bytes]] | None = None
-        self._begin()
+        self._end = ClientEnd()
+        self._answer: asyncio.Future[Answer] | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether the next call may use it."""
-        return self._answer is None and not self._transport.is_closing()
+        return not self._end.waiting and not self._transport.is_closing()
 
-    async def ask(self, header: bytes, request: bytes) -> tuple[Code, bytes]:
+    async def ask(self, method: Method, timeout_ms: int, request: bytes) -> Answer:
         """Send one call and wait for its answer."""
-        self._answer = asyncio.get_running_loop().create_future()
         if self._transport.is_closing():
             raise CallFailedError(Code.UNAVAILABLE, "the model server hung up")
-        self._transport.write(header + request)
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(self._end.call(method, timeout_ms, request))
         return await self._answer
 
     def hang_up(self) -> None:
-        """At once, whatever is under way."""
+        """At once, even with a call under way."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,29 +100,17 @@ class _Connection(asyncio.BufferedProtocol):
             self._answer.set_exception(CallFailedError(Code.UNAVAILABLE, "the model server hung up"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view[self._filled :]
+        return self._end.space()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._filled += nbytes
-        if self._filled < ANSWER.size:
-            return
-        code, length = ANSWER.unpack_from(self._view)
-        if length > MAX_MESSAGE_BYTES or code not in _CODES:  # whoever is there does not speak the lane
+        try:
+            answer = self._end.received(nbytes)
+        except LaneProtocolError:  # the peer speaks another protocol
             self._transport.abort()
             return
-        size = ANSWER.size + length
-        if size > len(self._view):  # too large for the first piece: the rest goes where all of it fits
-            whole = memoryview(bytearray(size))
-            whole[: self._filled] = self._view[: self._filled]
-            self._view = whole
-        if self._filled >= size:
-            payload = bytes(self._view[ANSWER.size : size])
-            answer, self._answer = self._answer, None
-            self._begin()
-            if answer is None or answer.done():  # nobody asked, or the caller has gone
-                self._transport.abort()
-            else:
-                answer.set_result((Code(code), payload))
-
-    def _begin(self) -> None:
-        self._view, self._filled = self._first, 0
+        if answer is None or self._answer is None:
+            return
+        if self._answer.done():  # its caller has gone
+            self._transport.abort()
+        else:
+            self._answer.set_result(answer)

@@ -1,4 +1,4 @@
-"""The lane's server: a thread for each connection, which is one caller's line for one call at a time."""
+"""The lane's server: a thread for each connection, and `core.lane.ServerEnd` for what is said on it."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from services.core.errors import ConfigError, ServiceError
-from services.core.lane import ANSWER, MAX_MESSAGE_BYTES, REQUEST, Code, Method
+from services.core.lane import Answer, Code, LaneProtocolError, Method, Request, ServerEnd
 from services.model_server.calls.counted import Counted, parse
 from services.model_server.calls.model_service import get_model_status
 from services.model_server.calls.prediction import Prediction
@@ -22,13 +22,14 @@ from services.pb import tfserving_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[bytes, float | None], Message]
+Handler = Callable[[bytes, float | None], Message]
 
-MAX_CONNECTIONS = 64  # beyond them a caller is hung up on, which it takes for UNAVAILABLE
+MAX_CONNECTIONS = 64  # a caller beyond them finds its connection closed, which it takes for UNAVAILABLE
 _BACKLOG = 128
+_PAUSE_S = 0.1  # before the next attempt, where no connection could be accepted
 
 
-def answers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -> dict[Method, Answer]:
+def answers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -> dict[Method, Handler]:
     """What the lane offers of the two services, counted as over gRPC."""
     predict = Counted(models, metrics, "LANE")(
         "Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)
@@ -40,11 +41,11 @@ def answers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -
 
 
 class LaneServer:
-    """Listens on a UNIX socket that only its own user can open; `answers` has one function for each method."""
+    """Listens on a UNIX socket that only its own user can open; `handlers` has one function for each method."""
 
-    def __init__(self, path: Path, answers: Mapping[Method, Answer]) -> None:
+    def __init__(self, path: Path, handlers: Mapping[Method, Handler]) -> None:
         self._path = path
-        self._answers = answers
+        self._handlers = {int(method): handler for method, handler in handlers.items()}
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._stopping = False
@@ -72,49 +73,56 @@ class LaneServer:
         return not any(thread.is_alive() for thread in connections.values())
 
     def _accept(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # the listener was closed
-                return
+            except OSError as exc:  # out of file descriptors, unless the listener was closed
+                if not self._stopping:
+                    log.warning("the lane cannot accept a connection", extra={"error": exc.strerror or str(exc)})
+                    time.sleep(_PAUSE_S)
+                continue
             thread = threading.Thread(target=self._serve, args=(connection,), name="lane-call", daemon=True)
             with self._lock:
-                welcome = not self._stopping and len(self._connections) < MAX_CONNECTIONS
-                if welcome:
+                admitted = not self._stopping and len(self._connections) < MAX_CONNECTIONS
+                if admitted:
                     self._connections[connection] = thread
-            if welcome:
-                thread.start()
-            else:
+            if not admitted:
                 connection.close()
+                continue
+            try:
+                thread.start()
+            except RuntimeError as exc:  # no thread can be started now
+                log.warning("the lane cannot serve a connection", extra={"error": str(exc)})
+                self._forget(connection)
 
     def _serve(self, connection: socket.socket) -> None:
+        end = ServerEnd()
         try:
-            while header := _read(connection, REQUEST.size):
-                method, timeout_ms, length = REQUEST.unpack(header)
-                deadline = time.monotonic() + timeout_ms / 1e3 if timeout_ms else None
-                if length > MAX_MESSAGE_BYTES:
-                    log.warning("lane request refused", extra={"bytes": length})
-                    return
-                message = _read(connection, length)
-                if len(message) < length:
-                    return
-                code, payload = self._answer(method, bytes(message), deadline)
-                connection.sendall(ANSWER.pack(code, len(payload)) + payload)
-        except ConnectionError:
-            pass  # the caller gave up
+            while count := connection.recv_into(end.space()):
+                request = end.received(count)
+                if request is not None:
+                    connection.sendall(end.answer(self._answer(request)))
+        except LaneProtocolError as exc:
+            log.warning("lane request refused", extra={"error": str(exc)})
+        except OSError as exc:  # the caller gave up
+            log.debug("a lane connection ended", extra={"error": exc.strerror or str(exc)})
         finally:
-            with self._lock:
-                del self._connections[connection]
-            connection.close()
+            self._forget(connection)
 
-    def _answer(self, method: int, request: bytes, deadline: float | None) -> tuple[Code, bytes]:
-        answer = self._answers.get(method)
-        if answer is None:
-            return Code.UNIMPLEMENTED, f"the lane has no method {method}".encode()
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            del self._connections[connection]
+        connection.close()
+
+    def _answer(self, request: Request) -> Answer:
+        deadline = time.monotonic() + request.timeout_ms / 1e3 if request.timeout_ms else None
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            return Answer(Code.UNIMPLEMENTED, f"the lane has no method {request.method}".encode())
         try:
-            return Code.OK, answer(request, deadline).SerializeToString()
+            return Answer(Code.OK, handler(request.message, deadline).SerializeToString())
         except ServiceError as exc:
-            return Code(code_of(exc).value[0]), message_of(exc).encode()
+            return Answer(Code(code_of(exc).value[0]), message_of(exc).encode())
 
 
 def _listen(path: Path) -> socket.socket:
@@ -127,7 +135,7 @@ def _listen(path: Path) -> socket.socket:
     except OSError as exc:
         raise ConfigError(f"cannot listen for the lane on {path}: {exc.strerror or exc}") from exc
     else:
-        raise ConfigError(f"cannot listen for the lane on {path}: somebody does already")
+        raise ConfigError(f"cannot listen for the lane on {path}: another server does already")
     finally:
         probe.close()
     listener = socket.socket(socket.AF_UNIX)
@@ -139,17 +147,3 @@ def _listen(path: Path) -> socket.socket:
         listener.close()
         raise ConfigError(f"cannot listen for the lane on {path}: {exc.strerror or exc}") from exc
     return listener
-
-
-def _read(connection: socket.socket, size: int) -> bytearray:
-    """Exactly so many bytes; none when the caller has hung up between two calls."""
-    data = bytearray(size)
-    view, filled = memoryview(data), 0
-    while filled < size:
-        count = connection.recv_into(view[filled:])
-        if count == 0:
-            if filled:
-                raise ConnectionResetError("the caller hung up in the middle of a message")
-            return bytearray()
-        filled += count
-    return data

@@ -1,6 +1,8 @@
 """Both ends of the lane: LaneWire of the gateway, LaneServer of the model server, and a socket between them."""
 
 import asyncio
+import errno
+import resource
 import socket
 import stat
 import threading
@@ -10,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from services.core import lane as protocol
 from services.core.errors import ConfigError, ModelNotFoundError
-from services.core.lane import REQUEST, Code, Method
+from services.core.lane import ClientEnd, Code, Method
 from services.gateway.models.lane_transport import LaneWire
 from services.gateway.models.transport import CallFailedError
 from services.model_server.interfaces import lane
@@ -147,7 +150,7 @@ def test_the_answer_to_a_call_that_was_given_up_does_not_meet_the_next(serve, pa
     assert using(path, both) == b"second"
 
 
-def test_nobody_there_is_unavailable_soon(path):
+def test_no_server_is_unavailable_soon(path):
     started = time.monotonic()
     with pytest.raises(CallFailedError, match="cannot connect") as raised:
         using(path, lambda wire: ask(wire, timeout_s=5))
@@ -248,7 +251,7 @@ def test_a_socket_left_behind_is_replaced_one_in_use_is_not(serve, path):
     left_behind.close()
     serve()
 
-    with pytest.raises(ConfigError, match="somebody does already"):
+    with pytest.raises(ConfigError, match="another server does already"):
         LaneServer(path, {})
     assert using(path, ask) == b"x"
 
@@ -268,18 +271,62 @@ def test_connections_are_bounded(serve, path, monkeypatch):
 
     assert held[2].recv(1) == b""  # hung up on
     held[0].close()
-    held[1].sendall(REQUEST.pack(Method.PREDICT, 0, 1) + b"y")
+    held[1].sendall(ClientEnd().call(Method.PREDICT, 0, b"y"))
     assert held[1].recv(1024)[-1:] == b"y"
     for each in held[1:]:
         each.close()
 
 
 def test_a_message_beyond_the_limit_is_not_even_read(serve, path, monkeypatch):
-    monkeypatch.setattr(lane, "MAX_MESSAGE_BYTES", 10)
+    monkeypatch.setattr(protocol, "MAX_MESSAGE_BYTES", 10)
     serve()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(str(path))
         caller.settimeout(5)
-        caller.sendall(REQUEST.pack(Method.PREDICT, 0, 11))
+        caller.sendall(ClientEnd().call(Method.PREDICT, 0, bytes(11)))
 
         assert caller.recv(1) == b""
+
+
+def test_the_lane_accepts_again_after_file_descriptors_ran_out(serve, path, monkeypatch):
+    """Issue 15.9: the accept thread ended for good with the first EMFILE."""
+    server = serve()
+    refusals = iter([OSError(errno.EMFILE, "Too many open files")] * 3)
+    accept = server._listener.accept
+
+    class Exhausted:
+        def accept(self):
+            for refusal in refusals:
+                raise refusal
+            return accept()
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    real = server._listener
+    monkeypatch.setattr(server, "_listener", Exhausted())
+    using(path, ask)  # ends the accept() that waits outside of our hands
+
+    assert using(path, ask) == b"x"
+    assert next(refusals, None) is None
+
+
+def test_claims_of_large_messages_cost_no_memory(serve, path):
+    """Issue 15.13: 60 connections of 9 bytes each took 220 MB."""
+    serve()
+    before = resident_bytes()
+    callers = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+    for caller in callers:
+        caller.connect(str(path))
+        caller.sendall(ClientEnd().call(Method.PREDICT, 0, bytes(9)).replace(b"\x09\0\0\0", b"\0\0\0\x03"))
+    time.sleep(0.3)
+    grown = resident_bytes() - before
+    for caller in callers:
+        caller.close()
+
+    assert grown < 20e6
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
