@@ -1,6 +1,8 @@
 """The model server as an operator meets it: starting, failing to start, draining, following the disk, lasting."""
 
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,6 +71,12 @@ def _model(name, base):
 
 def _predict(channel, name, **inputs):
     return call(channel, "Predict", predict_request(name, **inputs), pb.PredictResponse)
+
+
+def _states(channel, name):
+    request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=name))
+    response = call(channel, "GetModelStatus", request, pb.GetModelStatusResponse)
+    return {s.version: pb.ModelVersionStatus.State.Name(s.state) for s in response.model_version_status}
 
 
 def _health(channel, service=""):
@@ -332,3 +340,46 @@ def test_twenty_versions_swapped_under_load_cost_no_request_and_no_memory(tmp_pa
         assert {s.state for s in statuses if s.version < 20} == {pb.ModelVersionStatus.END}
         assert resident[21] - resident[6] < 10, f"megabytes after each version: {resident}"
         assert child.stop(signal.SIGTERM) == 0
+
+
+def _cpu_s(child):
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("then", ["deleted", "superseded"])
+def test_no_cpu_is_used_while_idle_after_a_bad_version_came_and_went(tmp_path, then):
+    """Issue 15.9: the watcher spun a core for ever."""
+    write_scale_model(tmp_path / "scale", 1)
+    flags = [*_model("scale", tmp_path / "scale"), "--load_retry_interval_micros=200000"]
+    with process(*flags) as (child, channel, _):
+        (tmp_path / "scale" / "2").mkdir()
+        _wait(lambda: 2 in _states(channel, "scale"))
+        if then == "deleted":
+            (tmp_path / "scale" / "2").rmdir()
+        else:
+            write_scale_model(tmp_path / "scale", 3)
+            _wait(lambda: _states(channel, "scale").get(3) == "AVAILABLE")
+        _wait(lambda: _states(channel, "scale")[2] == "END")
+        before = _cpu_s(child)
+        time.sleep(3)
+
+        assert _cpu_s(child) - before < 0.15
+
+
+def test_versions_are_followed_after_broken_ones_were_removed_in_a_loop(tmp_path):
+    """Issue 15.9: a version that went while it was scanned ended the thread that follows the disk."""
+    write_scale_model(tmp_path / "scale", 1)
+    with process(*_model("scale", tmp_path / "scale")) as (_, channel, _rest):
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            for version in range(2, 12):
+                (tmp_path / "scale" / str(version) / "variables").mkdir(parents=True)
+                (tmp_path / "scale" / str(version) / "model.onnx").touch()
+            for version in range(2, 12):
+                shutil.rmtree(tmp_path / "scale" / str(version))
+        write_scale_model(tmp_path / "scale", 20, factor=3.0)
+        _wait(lambda: _states(channel, "scale").get(20) == "AVAILABLE")
+        answer = _predict(channel, "scale", x=np.float32([[1, 2]]))
+
+        assert from_proto(answer.outputs["y"]).tolist() == [[3.0, 6.0]]

@@ -109,8 +109,10 @@ class ServedModel:
             self._record(version)
         for version in reversed(wanted):
             self._load_if_due(version)
+        due = set(wanted)
         if wanted and not self._serving and not self.config.model_version_policy.HasField("specific"):
-            self._fall_back(below=wanted[0])
+            due |= self._fall_back(below=wanted[0])
+        self._give_up_all_but(due)
         if not wanted or any(version in self._serving for version in wanted):
             for version in self.available:
                 if version not in wanted:
@@ -209,13 +211,25 @@ class ServedModel:
             },
         )
 
-    def _fall_back(self, *, below: int) -> None:
-        """Every wanted version fails and nothing is served: the newest older one that loads is better than nothing."""
-        for version in sorted((v for v in self._found if v < below), reverse=True):
+    def _fall_back(self, *, below: int) -> set[int]:
+        """Every wanted version fails and nothing is served: the newest older one that loads is better than nothing.
+
+        Returns the versions that were considered.
+        """
+        older = sorted((v for v in self._found if v < below), reverse=True)
+        for version in older:
             self._load_if_due(version)
             if version in self._serving:
                 log.warning("serving an older version", extra={"model": self.name, "version": version})
-                return
+                break
+        return set(older)
+
+    def _give_up_all_but(self, due: set[int]) -> None:
+        """A failed version that is gone, or not wanted any more, is not retried; when it is wanted again, it is new."""
+        with self._records_lock:
+            for record in self._records.values():
+                if record.state == State.LOADING and record.error and record.version not in due:
+                    record.state, record.seen = State.END, None
 
     def _unload(self, version: int) -> None:
         record = self._record(version)

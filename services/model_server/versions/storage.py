@@ -1,6 +1,7 @@
 """Version folders on disk: which there are, which a policy wants, whether one has changed. It only looks."""
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,12 +42,18 @@ def wanted_versions(policy: pb.ServableVersionPolicy, found: Iterable[int]) -> l
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Changes when a file of the folder does: a version that failed is worth another try then."""
+    """Changes when a file of the folder does: a version that failed is worth another try then.
+
+    A folder or a file that goes while this looks at it is left out.
+    """
     files = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            stat = path.stat()
-        except OSError:  # it went while we looked, or may not be read: next time may differ
-            continue
-        files.append((str(path), stat.st_size, stat.st_mtime_ns))
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            try:
+                stat = path.stat()
+            except OSError:  # it went while we looked, or may not be read: next time may differ
+                continue
+            files.append((str(path), stat.st_size, stat.st_mtime_ns))
     return tuple(files)

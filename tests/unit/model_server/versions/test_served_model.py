@@ -1,5 +1,8 @@
 """Versions come and go: policies, retries, broken folders, and who is still inside. No engine, no clock, no waiting."""
 
+import os
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +12,7 @@ from services.model_server.statuses import Code, StatusError
 from services.model_server.versions.repository import ModelRepository
 from services.model_server.versions.servable import Servable
 from services.model_server.versions.served_model import RetryPolicy
+from services.model_server.versions.storage import fingerprint
 from services.pb import tfserving_pb2 as pb
 
 State = pb.ModelVersionStatus.State
@@ -36,6 +40,9 @@ class World:
         folder.mkdir()
         if broken:
             (folder / "broken").touch()
+
+    def remove(self, version):
+        shutil.rmtree(self.base / str(version))
 
     def apply(self, policy=None, labels=None):
         self.models.apply(self.config(policy, labels))
@@ -344,3 +351,54 @@ def test_listeners_hear_of_every_look(world):
     world.apply()
 
     assert heard == [{NAME: True}]
+
+
+def test_a_failed_version_that_is_deleted_is_not_due_again(world):
+    """Issue 15.9: it counted as due for ever, and the watcher spun."""
+    world.add(1)
+    world.apply()
+    world.add(2, broken=True)
+    world.look()
+    assert world.models.next_retry_at() == 60
+
+    world.remove(2)
+    world.look()
+
+    assert world.models.next_retry_at() is None
+    assert world.states() == {1: "AVAILABLE", 2: "END"}
+    assert world.error(2) == "version 2 is broken"
+
+
+def test_a_failed_version_that_is_superseded_is_not_due_again_until_it_is_wanted(world):
+    world.add(1)
+    world.apply()
+    world.add(2, broken=True)
+    world.look()
+    world.add(3)
+    world.look()
+    assert world.models.next_retry_at() is None
+
+    world.remove(3)
+    world.look()
+
+    assert world.loads == [1, 2, 3, 2]
+    assert world.models.next_retry_at() == 60
+
+
+def test_files_that_go_while_a_version_is_looked_at_are_left_out(tmp_path, monkeypatch):
+    """Issue 15.9: rglob met a file that was gone, and the thread that watches ended."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").touch()
+    scandir = os.scandir
+
+    def moving(path):
+        if (tmp_path / "b").exists() and Path(path) != tmp_path:
+            (tmp_path / "b").rename(tmp_path.with_name("away"))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", moving)
+    names = [Path(name).relative_to(tmp_path).parts[0] for name, _, _ in fingerprint(tmp_path)]
+
+    assert names == ["a", "c"]
+    assert fingerprint(tmp_path / "gone") == ()
