@@ -1,6 +1,7 @@
 """numpy arrays <-> TensorProto, both of TensorFlow Serving's encodings, with no copy where none is needed."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -48,10 +49,14 @@ def to_proto(array: np.ndarray, *, as_values: bool = False) -> pb.TensorProto:
     return proto
 
 
-def from_proto(proto: pb.TensorProto) -> np.ndarray:
-    """The array in `proto`; read-only over the message's own bytes when they came as `tensor_content`."""
+def from_proto(proto: pb.TensorProto, *, as_tensorflow: bool = False) -> np.ndarray:
+    """The array in `proto`; read-only over the message's own bytes when they came as `tensor_content`.
+
+    With `as_tensorflow`, the number of `*_val` elements need not fit the shape: as TensorFlow reads them, the last one
+    is repeated, those beyond the shape are dropped, and none at all means zeros.
+    """
     if proto.dtype == pb.DT_STRING:
-        return _strings(proto)
+        return _strings(proto, as_tensorflow=as_tensorflow)
     if proto.dtype not in _NUMERIC:
         raise InvalidInputError(f"tensors of dtype {dtype_name(proto.dtype)} are not read here")
     dtype, field = _NUMERIC[proto.dtype]
@@ -64,6 +69,8 @@ def from_proto(proto: pb.TensorProto) -> np.ndarray:
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, field)
+    if as_tensorflow and len(values) not in (1, count):
+        values = _resized(list(values), count, default=0)
     if len(values) == count:
         return _from_values(values, dtype, field).reshape(shape)
     if len(values) == 1:  # a single value fills the whole shape
@@ -123,17 +130,25 @@ def _varint(number: int) -> bytes:
 def _from_values(values: object, dtype: np.dtype, field: str) -> np.ndarray:
     wide = np.array(values)
     narrow = np.dtype("<u2") if field == "half_val" else dtype  # half_val holds bit patterns
-    if wide.dtype.kind in "iu" and wide.size and dtype.kind != "b" and wide.itemsize > narrow.itemsize:
+    if wide.dtype.kind in "iu" and wide.size and narrow.kind in "iu" and wide.itemsize > narrow.itemsize:
         limits = np.iinfo(narrow)
         if wide.min() < limits.min or wide.max() > limits.max:
             raise InvalidInputError(f"{field} holds a number that does not fit {dtype}")
     return wide.astype(narrow, copy=False).view(dtype)
 
 
-def _strings(proto: pb.TensorProto) -> np.ndarray:
+def _strings(proto: pb.TensorProto, *, as_tensorflow: bool) -> np.ndarray:
     shape = shape_of(proto, itemsize=8)
-    if len(proto.string_val) != math.prod(shape):
-        raise InvalidInputError(f"{len(proto.string_val)} strings do not fill a tensor of shape {list(shape)}")
-    array = np.empty(len(proto.string_val), object)
-    array[:] = list(proto.string_val)
+    values = list(proto.string_val)
+    if as_tensorflow:
+        values = _resized(values, math.prod(shape), default=b"")
+    if len(values) != math.prod(shape):
+        raise InvalidInputError(f"{len(values)} strings do not fill a tensor of shape {list(shape)}")
+    array = np.empty(len(values), object)
+    array[:] = values
     return array.reshape(shape)
+
+
+def _resized(values: list[Any], count: int, *, default: Any) -> list[Any]:
+    """So many values: the last one repeated, or `default` where there is none."""
+    return values[:count] + [values[-1] if values else default] * (count - len(values))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from services.core.errors import ConfigError, ServiceError
 from services.model_server.config import ServerConfig
-from services.model_server.flags import parse_flags
+from services.model_server.flags import parse_flags, unused_flags
 from services.model_server.memory import limit_allocator
 from services.runtime.logs import configure_logging
 
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse_flags(argv)
         configure_logging()
+        if unused := unused_flags(argv):
+            log.warning("flags without a meaning here", extra={"flags": unused})
         return serve(config)
     except ConfigError as exc:
         print(f"model_server: {exc}", file=sys.stderr)

@@ -37,7 +37,11 @@ class ModelServer:
             ServableLoader(
                 metrics=metrics,
                 engine=EngineOptions(
-                    threads=config.tensorflow_intra_op_parallelism or 1, prefer_tflite=config.prefer_tflite_model
+                    threads=config.tensorflow_session_parallelism or config.tensorflow_intra_op_parallelism or 1,
+                    inter_op_threads=config.tensorflow_session_parallelism or config.tensorflow_inter_op_parallelism,
+                    prefer_tflite=config.prefer_tflite_model,
+                    tflite_interpreters=config.num_tflite_pools or 2,
+                    tags=config.tags(),
                 ),
                 warmup=config.enable_model_warmup,
                 warmup_iterations=config.num_request_iterations_for_warmup or 1,
@@ -48,9 +52,13 @@ class ModelServer:
             allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
         )
         prediction = Prediction(
-            self._models, _runner(config, metrics), metrics, as_content=config.enable_serialization_as_tensor_content
+            self._models,
+            _runner(config, metrics),
+            metrics,
+            as_content=config.enable_serialization_as_tensor_content,
+            check_method=config.enable_signature_method_name_check,
         )
-        examples = Examples(prediction)
+        examples = Examples(prediction, check_method=config.enable_signature_method_name_check)
         control = ThreadPoolExecutor(2, thread_name_prefix="control")
         self._lane_answers = answers(prediction, self._models, metrics)
         self._lane: LaneServer | None = None

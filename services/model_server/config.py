@@ -32,18 +32,29 @@ class ServerConfig:
     allow_version_labels_for_unavailable_models: bool = False
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
+    verify_digests: bool = True
+    allow_signature_change: bool = False
+    num_load_threads: int = 0
+    num_unload_threads: int = 0
+    saved_model_tags: str = "serve"
+    enable_signature_method_name_check: bool = False
     enable_batching: bool = False
     batching_parameters_file: str = ""
+    enable_per_model_batching_parameters: bool = False
     monitoring_config_file: str = ""
     enable_grpc_healthcheck_service: bool = False
     enable_serialization_as_tensor_content: bool = False
     prefer_tflite_model: bool = False
+    num_tflite_pools: int = 0
     grpc_max_threads: int = 0
     grpc_channel_arguments: str = ""
     rest_api_num_threads: int = 0
     rest_api_timeout_in_ms: int = 30_000
     rest_api_enable_cors_support: bool = False
+    tensorflow_session_parallelism: int = 0
     tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    use_alts_credentials: bool = False
     ssl_config_file: str = ""
     drain_seconds: float = 30.0
 
@@ -56,6 +67,20 @@ class ServerConfig:
             raise ConfigError("--rest_api_port must not be the same as --port")
         if self.batching_parameters_file and not self.enable_batching:
             raise ConfigError("--batching_parameters_file needs --enable_batching")
+        if self.enable_per_model_batching_parameters and not self.enable_batching:
+            raise ConfigError("--enable_per_model_batching_parameters needs --enable_batching")
+        if self.tensorflow_session_parallelism and (
+            self.tensorflow_intra_op_parallelism or self.tensorflow_inter_op_parallelism
+        ):
+            raise ConfigError(
+                "--tensorflow_session_parallelism and --tensorflow_{intra,inter}_op_parallelism exclude each other"
+            )
+        if self.use_alts_credentials:  # to serve without them would be worse than not to serve
+            raise ConfigError("--use_alts_credentials is not supported: use --ssl_config_file")
+
+    def tags(self) -> frozenset[str]:
+        """The tags of the graph to serve."""
+        return frozenset(filter(None, self.saved_model_tags.split(",")))
 
     def model_server_config(self) -> pb.ModelServerConfig:
         """The models to serve, read now: the file may change while the server runs."""
@@ -79,6 +104,22 @@ class ServerConfig:
         return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
+# tensorflow_model_server's flags that mean nothing here: GPUs, XLA, TPUs, the profiler, what its own runtime does.
+UNUSED: dict[str, type] = {
+    "enable_profiler": bool,
+    "flush_filesystem_caches": bool,
+    "mixed_precision": str,
+    "num_tflite_interpreters_per_pool": int,
+    "per_process_gpu_memory_fraction": float,
+    "platform_config_file": str,
+    "remove_unused_fields_from_bundle_metagraph": bool,
+    "skip_initialize_tpu": bool,
+    "tensorflow_session_config_file": str,
+    "thread_pool_factory_config_file": str,
+    "xla_cpu_compilation_enabled": bool,
+    "xla_gpu_compilation_enabled": bool,
+}
+
 HELP: dict[str, str] = {
     "port": "gRPC port; 0: off",
     "rest_api_port": "REST port; 0: off",
@@ -96,18 +137,29 @@ HELP: dict[str, str] = {
     "allow_version_labels_for_unavailable_models": "let unused labels point at versions that are not loaded yet",
     "enable_model_warmup": "replay a version's warm-up requests before it is available",
     "num_request_iterations_for_warmup": "replay each of them this often; 0: once",
+    "verify_digests": "refuse a version with a file that differs from the SHA-256 in its model_card.json",
+    "allow_signature_change": "take a new version whose signatures lack, or change, one that is served now",
+    "num_load_threads": "load this many models at the same time; 0: one",
+    "num_unload_threads": "accepted: a version is unloaded as soon as its last request is done, without a thread",
+    "saved_model_tags": "tags of the graph to serve, separated by commas",
+    "enable_signature_method_name_check": "refuse calls to signatures exported for another method",
     "enable_batching": "join requests to one model into batches",
     "batching_parameters_file": "BatchingParameters in protobuf text form",
+    "enable_per_model_batching_parameters": "batch only versions with a batching_params.pbtxt, as that file says",
     "monitoring_config_file": "MonitoringConfig in protobuf text form",
     "enable_grpc_healthcheck_service": "serve grpc.health.v1",
     "enable_serialization_as_tensor_content": "answer with tensor_content, not *_val fields",
     "prefer_tflite_model": "serve model.tflite where a version has one (needs ai-edge-litert)",
+    "num_tflite_pools": "interpreters for one model.tflite; 0: two",
     "grpc_max_threads": "threads for gRPC calls; 0: 4 x CPUs",
     "grpc_channel_arguments": "name=value,... for the gRPC server",
     "rest_api_num_threads": "threads for REST calls; 0: 4 x CPUs",
     "rest_api_timeout_in_ms": "longest a REST call may wait for its turn in a batch",
     "rest_api_enable_cors_support": "add CORS headers to REST answers",
-    "tensorflow_intra_op_parallelism": "engine threads for one call; 0: one",
+    "tensorflow_session_parallelism": "sets both of the following; 0: they are set by themselves",
+    "tensorflow_intra_op_parallelism": "engine threads for one operation; 0: one",
+    "tensorflow_inter_op_parallelism": "operations of one call side by side (TensorFlow engine); 0: its default",
+    "use_alts_credentials": "not supported: true is an error",
     "ssl_config_file": "SSLConfig in protobuf text form: serve gRPC over TLS",
     "drain_seconds": "after SIGTERM, let calls in progress finish for this long",
 }

@@ -14,6 +14,7 @@ DEFAULT_KEY = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
+_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class TensorSpec:
     """What a signature says of one tensor; `shape` is None for unknown rank, -1 for an unknown size."""
 
     feed: str  # the tensor's name inside the graph
-    dtype: int
+    dtype: pb.DataType
     shape: tuple[int, ...] | None
 
 
@@ -57,38 +58,45 @@ def pick(signatures: Mapping[str, Signature], key: str) -> Signature:
         ) from None
 
 
+def check_method(signature: Signature) -> None:
+    """What --enable_signature_method_name_check asks of a signature before Predict."""
+    if signature.method_name not in _METHODS:
+        raise StatusError(
+            Code.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. "
+            f"Was: {signature.method_name}",
+        )
+
+
 def read_inputs(signature: Signature, inputs: Mapping[str, pb.TensorProto]) -> dict[str, np.ndarray]:
-    """The request's tensors as arrays, each known to be of the signature's type and shape."""
+    """The request's tensors as arrays of the signature's types. Whether a shape fits is the engine's to say."""
     _check_count(signature, inputs)
     arrays: dict[str, np.ndarray] = {}
     for alias, spec in signature.inputs.items():
         if alias in inputs:  # a protobuf map adds what it is asked for: look before reading
-            proto = inputs[alias]
-            _check_dtype(proto.dtype, spec, position=len(arrays))
             try:
-                arrays[alias] = from_proto(proto)
+                arrays[alias] = from_proto(inputs[alias], as_tensorflow=True)
             except InvalidInputError as exc:
-                raise InvalidInputError(f"tensor parsing error: {alias} ({exc})") from exc
+                raise InvalidInputError(f"tensor parsing error: {alias}") from exc
         elif alias in signature.defaults:
             arrays[alias] = signature.defaults[alias]
         else:
             raise InvalidInputError(
                 f"Signature input alias: {alias}(feed name: {spec.feed}) not found in request "
-                f"and no default value provided. Inputs expected to be in the set {{{','.join(signature.inputs)}}}."
+                f"and no default value provided. Inputs expected to be in the request {{{','.join(sorted(inputs))}}}, "
+                f"or default input alias set: {{{','.join(sorted(signature.defaults))}}}"
             )
-    check_arrays(signature, arrays)
+    check_types(signature, arrays)
     return arrays
 
 
-def check_arrays(signature: Signature, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise unless every array has its signature's type and a shape that fits."""
+def check_types(signature: Signature, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise unless every array has its signature's type."""
     for position, (alias, spec) in enumerate(signature.inputs.items()):
-        array = arrays[alias]
-        _check_dtype(dtype_number(array.dtype), spec, position=position)
-        if not _fits(array.shape, spec.shape):
-            raise InvalidInputError(
-                f"input {alias} of shape {_show(array.shape)} does not fit the signature's {_show(spec.shape or ())}"
-            )
+        number = dtype_number(arrays[alias].dtype)
+        if number != spec.dtype:
+            expected, provided = (dtype_name(n).removeprefix("DT_").lower() for n in (spec.dtype, number))
+            raise InvalidInputError(f"Expects arg[{position}] to be {expected} but {provided} is provided")
 
 
 def read_filter(signature: Signature, wanted: Iterable[str]) -> list[str]:
@@ -116,22 +124,6 @@ def _check_count(signature: Signature, inputs: Mapping[str, object]) -> None:
             f"len({{{','.join(sorted(inputs))}}}) != len({{{','.join(signature.inputs)}}}). "
             f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
         )
-
-
-def _check_dtype(number: int, spec: TensorSpec, *, position: int) -> None:
-    if number != spec.dtype:
-        expected, provided = (dtype_name(n).removeprefix("DT_").lower() for n in (spec.dtype, number))
-        raise InvalidInputError(f"Expects arg[{position}] to be {expected} but {provided} is provided")
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...] | None) -> bool:
-    if wanted is None:
-        return True
-    return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted, strict=True))
-
-
-def _show(shape: tuple[int, ...]) -> str:
-    return f"[{','.join('?' if size < 0 else str(size) for size in shape)}]"
 
 
 def _spec(info: pb.TensorInfo) -> TensorSpec:

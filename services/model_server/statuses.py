@@ -11,6 +11,7 @@ from services.core.errors import (
     DeadlineError,
     InvalidInputError,
     ModelNotFoundError,
+    ModelRefusedError,
     ModelResponseError,
     ModelTimeoutError,
     ModelUnavailableError,
@@ -18,6 +19,7 @@ from services.core.errors import (
     ServiceError,
     UnauthorizedError,
 )
+from services.model_server.engines.base import ResourcesExhaustedError
 
 Code = grpc.StatusCode
 
@@ -38,8 +40,10 @@ GRPC_CODES: dict[type[ServiceError], grpc.StatusCode] = {
     UnauthorizedError: Code.UNAUTHENTICATED,
     ModelNotFoundError: Code.NOT_FOUND,
     ModelUnavailableError: Code.UNAVAILABLE,
+    ModelRefusedError: Code.UNAVAILABLE,
     ModelTimeoutError: Code.DEADLINE_EXCEEDED,
     ModelResponseError: Code.INTERNAL,
+    ResourcesExhaustedError: Code.RESOURCE_EXHAUSTED,
     ServiceError: Code.INTERNAL,
 }
 

@@ -185,7 +185,7 @@ BAD_PREDICT = {
     "null": ({"inputs": [[1, None]]}, "JSON Value: null Type: Null is not of expected type: float"),
     "ragged": ({"inputs": [[1, 2], [3]]}, "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
     "missing named input": ({"inputs": {"z": 1}}, "Missing named input: x in 'inputs' object."),
-    "wrong shape": ({"inputs": [[1, 2, 3]]}, "input x of shape [1,3] does not fit the signature's [?,2]"),
+    "wrong shape": ({"inputs": [[1, 2, 3]]}, "Got invalid dimensions for input: x"),
 }
 
 
@@ -228,7 +228,7 @@ def test_a_plain_list_for_several_inputs_is_a_400(rest):
         ("GET", "/v1/models/scale:predict", 400, MALFORMED + "GET /v1/models/scale:predict"),
         ("GET", "/v1/models/a/b", 400, MALFORMED + "GET /v1/models/a/b"),
         ("DELETE", "/v1/models/scale", 400, MALFORMED + "DELETE /v1/models/scale"),
-        ("POST", "/v1/models/scale:classify", 501, "tf.Example calls need the tensorflow engine"),
+        ("POST", "/v1/models/scale:classify", 400, "No classification inputs found in SignatureDef: inputs {"),
     ],
 )
 def test_paths_that_lead_nowhere(rest, method, path, status, message):

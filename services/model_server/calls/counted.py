@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from services.core.errors import InvalidInputError, ServiceError
+from services.core.errors import ServiceError
 from services.model_server.metrics import Metrics
-from services.model_server.statuses import code_of
+from services.model_server.statuses import Code, StatusError, code_of
 from services.model_server.versions.repository import ModelRepository
 
 Call = Callable[[Any, float | None], Any]
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class Counted:
@@ -38,9 +39,9 @@ class Counted:
         return counted
 
 
-def parse(request_class: type, data: bytes) -> Any:
-    """The request, or an error the caller can read."""
+def parse(request_class: type[AnyMessage], data: bytes) -> AnyMessage:
+    """The request, or the error gRPC itself gives for bytes that are none."""
     try:
         return request_class.FromString(data)
-    except DecodeError as exc:  # left to gRPC, it would be an INTERNAL error with a stack trace in our log
-        raise InvalidInputError(f"the request is not a {request_class.__name__}: {exc}") from exc
+    except DecodeError as exc:  # left to gRPC's Python side, it would put a stack trace into our log
+        raise StatusError(Code.INTERNAL, "") from exc

@@ -10,7 +10,7 @@ from services.core.errors import InvalidInputError
 from services.core.tensors import to_proto
 from services.model_server.metrics import Metrics
 from services.model_server.running.runners import Runner
-from services.model_server.signatures import Signature, pick, read_filter, read_inputs
+from services.model_server.signatures import Signature, check_method, pick, read_filter, read_inputs
 from services.model_server.statuses import Code, StatusError
 from services.model_server.versions.repository import ModelRepository
 from services.model_server.versions.servable import Servable
@@ -23,8 +23,17 @@ _SIGNATURE_DEF_TYPE = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 class Prediction:
     """What gRPC and REST share. `deadline` is a time of `time.monotonic`, or None for a caller that waits for ever."""
 
-    def __init__(self, models: ModelRepository, runner: Runner, metrics: Metrics, *, as_content: bool = False) -> None:
+    def __init__(
+        self,
+        models: ModelRepository,
+        runner: Runner,
+        metrics: Metrics,
+        *,
+        as_content: bool = False,
+        check_method: bool = False,
+    ) -> None:
         self.models = models
+        self._check_method = check_method
         self._runner = runner
         self._metrics = metrics
         self._as_values = not as_content
@@ -34,6 +43,8 @@ class Prediction:
         require_spec(request)
         with self.models.acquire(request.model_spec) as servable:
             signature = pick(servable.signatures, request.model_spec.signature_name)
+            if self._check_method:
+                check_method(signature)
             inputs = read_inputs(signature, request.inputs)
             names = read_filter(signature, request.output_filter)
             arrays = self.run(servable, signature, inputs, names, deadline=deadline)
@@ -50,6 +61,7 @@ class Prediction:
         names: list[str],
         *,
         deadline: float | None,
+        api: str = "Predict",
     ) -> list[np.ndarray]:
         """The named outputs for inputs already checked against `signature`."""
         if signature.key not in servable.engine.signature_keys:
@@ -59,7 +71,7 @@ class Prediction:
             )
         started = time.perf_counter()
         arrays = self._runner.run(servable, signature, inputs, names, deadline=deadline)
-        self._metrics.runtime_latency.observe((servable.name, "Predict", "TF1"), 1e6 * (time.perf_counter() - started))
+        self._metrics.runtime_latency.observe((servable.name, api, "TF1"), 1e6 * (time.perf_counter() - started))
         return arrays
 
     def metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:

@@ -17,13 +17,28 @@ class ComputeError(ModelResponseError):
     """The model was given a valid request and failed on it."""
 
 
+class ResourcesExhaustedError(ComputeError):
+    """The model needed more memory for a request than there is."""
+
+
 class Engine(Protocol):
     """A loaded model version. `run` may be called from several threads at once."""
 
-    name: str
-    definitions: Mapping[str, pb.SignatureDef]  # what GetModelMetadata reports
-    signature_keys: frozenset[str]  # those of them that `run` can compute
+    @property
+    def name(self) -> str:
+        """The engine's kind, for the log."""
+        ...
+
+    @property
+    def definitions(self) -> Mapping[str, pb.SignatureDef]:
+        """What GetModelMetadata reports."""
+        ...
+
+    @property
+    def signature_keys(self) -> frozenset[str]:
+        """Those of them that `run` can compute."""
+        ...
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
-        """Compute the named outputs of signature `key`."""
+        """Compute the named outputs of signature `key`; InvalidInputError where shapes or values do not fit."""
         ...

@@ -16,25 +16,29 @@ class EngineOptions:
     """What an operator may say about computing."""
 
     threads: int = 1
+    inter_op_threads: int = 0  # operations of one call side by side; 0: the engine's default
     prefer_tflite: bool = False
+    tflite_interpreters: int = 2  # an interpreter serves one call at a time
+    tags: frozenset[str] = saved_model.SERVE
 
 
 def load_engine(folder: Path, options: EngineOptions) -> Engine:
     """The engine for `folder`, loaded; LoadError says what is missing. Engines are imported when first needed."""
+    threads, tags = options.threads, options.tags
     if options.prefer_tflite and (folder / TFLITE_FILE).is_file():
         _require("ai_edge_litert", folder / TFLITE_FILE, "ai-edge-litert")
         from services.model_server.engines.litert import LiteRTEngine
 
-        return LiteRTEngine(folder, threads=options.threads)
+        return LiteRTEngine(folder, threads=threads, tags=tags, interpreters=options.tflite_interpreters)
     if (folder / ONNX_FILE).is_file():
         from services.model_server.engines.onnx import OnnxEngine
 
-        return OnnxEngine(folder, threads=options.threads)
+        return OnnxEngine(folder, threads=threads, tags=tags)
     if (folder / saved_model.FILE_NAME).is_file():
         _require("tensorflow", folder / saved_model.FILE_NAME, "tensorflow", instead=f"it has no {ONNX_FILE}")
         from services.model_server.engines.tensorflow import TensorFlowEngine
 
-        return TensorFlowEngine(folder, threads=options.threads)
+        return TensorFlowEngine(folder, threads=threads, inter_op_threads=options.inter_op_threads, tags=tags)
     raise LoadError(f"{folder} has neither {ONNX_FILE} nor {saved_model.FILE_NAME}")
 
 

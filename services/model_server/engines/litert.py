@@ -2,19 +2,31 @@
 
 import queue
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_number
-from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.engines.saved_model import read_definitions
+from services.model_server.engines import saved_model
+from services.model_server.engines.base import LoadError
 from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
 from services.pb import tfserving_pb2 as pb
 
 FILE_NAME = "model.tflite"
-_POOL_SIZE = 2  # an interpreter serves one call at a time
+
+Details = Mapping[str, Any]  # what LiteRT says of one tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Aliases:
+    """A signature's names for the tensors of the graph."""
+
+    inputs: Mapping[str, Details]
+    outputs: Mapping[str, Details]
 
 
 class LiteRTEngine:
@@ -22,60 +34,80 @@ class LiteRTEngine:
 
     name = "litert"
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, threads: int = 1, tags: frozenset[str] = saved_model.SERVE, interpreters: int = 2
+    ) -> None:
         path = folder / FILE_NAME
         try:
             content = path.read_bytes()
-            interpreters = [Interpreter(model_content=content, num_threads=threads) for _ in range(_POOL_SIZE)]
+            pool = [Interpreter(model_content=content, num_threads=threads) for _ in range(interpreters)]
         except (OSError, ValueError, RuntimeError) as exc:
             raise LoadError(f"{path}: {exc}") from exc
         self._idle: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
-        for interpreter in interpreters:
+        for interpreter in pool:
             self._idle.put(interpreter)
-        self._inputs, self._outputs = _aliases(interpreters[0], path)
-        self.definitions = read_definitions(folder) or {
-            DEFAULT_KEY: pb.SignatureDef(
-                inputs={alias: _tensor_info(detail) for alias, detail in self._inputs.items()},
-                outputs={alias: _tensor_info(detail) for alias, detail in self._outputs.items()},
-                method_name=PREDICT_METHOD,
-            )
+        self._signatures = _signatures(pool[0])
+        beside = saved_model.read_definitions(folder, tags) or {}
+        self.definitions: Mapping[str, pb.SignatureDef] = {
+            key: beside[key] if key in beside and _same_names(beside[key], aliases) else _definition(aliases)
+            for key, aliases in self._signatures.items()
         }
-        self.signature_keys = frozenset({DEFAULT_KEY} & set(self.definitions))
+        self.signature_keys = frozenset(self.definitions)
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
-        """Compute in whichever interpreter is free, once one is."""
+        """Compute in an interpreter that is free, once one is."""
+        aliases = self._signatures[key]
         interpreter = self._idle.get()
         try:
+            sizes = {detail["index"]: tuple(detail["shape"]) for detail in interpreter.get_input_details()}
             for alias, array in inputs.items():
-                detail = self._inputs[alias]
-                if tuple(interpreter.get_input_details()[detail["position"]]["shape"]) != array.shape:
-                    interpreter.resize_tensor_input(detail["index"], array.shape)
+                index = aliases.inputs[alias]["index"]
+                if sizes[index] != array.shape:
+                    interpreter.resize_tensor_input(index, array.shape)
             interpreter.allocate_tensors()
             for alias, array in inputs.items():
-                interpreter.set_tensor(self._inputs[alias]["index"], array)
+                interpreter.set_tensor(aliases.inputs[alias]["index"], array)
             interpreter.invoke()
-            return [interpreter.get_tensor(self._outputs[alias]["index"]) for alias in outputs]
-        except (ValueError, RuntimeError) as exc:
-            raise ComputeError(str(exc)) from exc
+            return [interpreter.get_tensor(aliases.outputs[alias]["index"]) for alias in outputs]
+        except (ValueError, RuntimeError) as exc:  # what it cannot compute is a shape or a value that does not fit
+            raise InvalidInputError(str(exc)) from exc
         finally:
             self._idle.put(interpreter)
 
 
-def _aliases(interpreter: Interpreter, path: Path) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Signature alias -> tensor details, for inputs and outputs."""
-    signatures = interpreter.get_signature_list()
-    if DEFAULT_KEY not in signatures:
-        raise LoadError(f"{path} has no signature {DEFAULT_KEY}")
-    runner = interpreter.get_signature_runner(DEFAULT_KEY)
-    order = [detail["index"] for detail in interpreter.get_input_details()]
-    inputs = {
-        alias: {**detail, "position": order.index(detail["index"])}
-        for alias, detail in runner.get_input_details().items()
-    }
-    return inputs, dict(runner.get_output_details())
+def _signatures(interpreter: Interpreter) -> dict[str, _Aliases]:
+    """The model's own signatures; where it has none, one with the names of its tensors."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    found = interpreter.get_signature_list()
+    if not found:
+        return {DEFAULT_KEY: _Aliases({_plain(d): d for d in inputs}, {_plain(d): d for d in outputs})}
+    signatures = {}
+    for key in found:
+        runner = interpreter.get_signature_runner(key)
+        by_alias = _Aliases(runner.get_input_details(), runner.get_output_details())
+        if {detail["index"] for detail in by_alias.inputs.values()} == {detail["index"] for detail in inputs}:
+            signatures[key] = by_alias  # the others are of another subgraph, which invoke() does not run
+    return signatures
 
 
-def _tensor_info(detail: dict) -> pb.TensorInfo:
+def _plain(detail: Details) -> str:
+    """`x` of `x:0`, as TensorFlow Serving names it."""
+    return str(detail["name"]).partition(":")[0]
+
+
+def _same_names(definition: pb.SignatureDef, aliases: _Aliases) -> bool:
+    return set(definition.inputs) == set(aliases.inputs) and set(definition.outputs) == set(aliases.outputs)
+
+
+def _definition(aliases: _Aliases) -> pb.SignatureDef:
+    return pb.SignatureDef(
+        inputs={alias: _tensor_info(detail) for alias, detail in aliases.inputs.items()},
+        outputs={alias: _tensor_info(detail) for alias, detail in aliases.outputs.items()},
+        method_name=PREDICT_METHOD,
+    )
+
+
+def _tensor_info(detail: Details) -> pb.TensorInfo:
     info = pb.TensorInfo(name=detail["name"], dtype=dtype_number(np.dtype(detail["dtype"])))
     for size in detail["shape_signature"]:
         info.tensor_shape.dim.add(size=int(size))

@@ -1,5 +1,6 @@
 """ONNX Runtime on model.onnx: the engine ClearDigits ships its models for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_number
-from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.engines.saved_model import read_definitions
+from services.model_server.engines import saved_model
+from services.model_server.engines.base import LoadError, ResourcesExhaustedError
 from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
 from services.pb import tfserving_pb2 as pb
 
@@ -20,6 +21,8 @@ FILE_NAME = "model.onnx"
 _ORT_ERRORS = tuple(
     kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -42,7 +45,7 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path, *, threads: int = 1, tags: frozenset[str] = saved_model.SERVE) -> None:
         try:
             self._session = onnxruntime.InferenceSession(
                 folder / FILE_NAME, session_options(threads), providers=["CPUExecutionProvider"]
@@ -51,7 +54,7 @@ class OnnxEngine:
             raise LoadError(f"{folder / FILE_NAME}: {exc}") from exc
         inputs = {node.name: _tensor_info(node) for node in self._session.get_inputs()}
         outputs = {node.name: _tensor_info(node) for node in self._session.get_outputs()}
-        self.definitions = read_definitions(folder) or {
+        self.definitions: Mapping[str, pb.SignatureDef] = saved_model.read_definitions(folder, tags) or {
             DEFAULT_KEY: pb.SignatureDef(inputs=inputs, outputs=outputs, method_name=PREDICT_METHOD)
         }
         self.signature_keys = frozenset(
@@ -68,22 +71,29 @@ class OnnxEngine:
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         """Compute; several threads may be inside at once, ONNX Runtime lets go of the interpreter lock."""
-        feeds = inputs if not self._strings else {name: self._text(name, array) for name, array in inputs.items()}
+        feeds = inputs
+        if self._strings:
+            feeds = {name: _text(name, array) if name in self._strings else array for name, array in inputs.items()}
         try:
             return [_as_bytes(array) for array in self._session.run(outputs, feeds)]
-        except ort_errors.InvalidArgument as exc:
-            raise InvalidInputError(str(exc)) from exc
+        except UnicodeDecodeError as exc:  # ONNX Runtime gives strings to Python as text only
+            raise InvalidInputError("the model answered with bytes that are not UTF-8 text") from exc
         except _ORT_ERRORS as exc:
-            raise ComputeError(str(exc)) from exc
+            words = _CODE.sub("", str(exc))
+            if any(sign in words for sign in _OUT_OF_MEMORY):
+                raise ResourcesExhaustedError(words) from exc
+            raise InvalidInputError(words) from exc  # a graph that loaded fails on shapes and values that do not fit
 
-    def _text(self, name: str, array: np.ndarray) -> np.ndarray:
-        if name not in self._strings:
-            return array
-        try:
-            flat = [value.decode() for value in array.ravel()]
-        except UnicodeDecodeError as exc:
-            raise InvalidInputError(f"input {name} holds bytes that are not UTF-8 text") from exc
-        return np.array(flat, object).reshape(array.shape)
+
+def _text(name: str, array: np.ndarray) -> np.ndarray:
+    """Byte strings as ONNX Runtime takes them: text, or bytes without a zero, where it would stop reading."""
+    values = array.ravel().tolist()
+    try:
+        return np.array([value.decode() for value in values], object).reshape(array.shape)
+    except UnicodeDecodeError as exc:
+        if any(b"\0" in value for value in values):
+            raise InvalidInputError(f"input {name} holds bytes that are neither UTF-8 text nor free of zeros") from exc
+    return np.array(values, np.bytes_).reshape(array.shape)
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

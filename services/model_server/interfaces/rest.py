@@ -18,7 +18,7 @@ from services.model_server.calls.prediction import SIGNATURE_DEF, Prediction
 from services.model_server.interfaces.json_examples import classification_results, read_examples, regression_results
 from services.model_server.interfaces.json_tensors import parse_body, read_tensors, write_tensors
 from services.model_server.metrics import Metrics
-from services.model_server.signatures import DEFAULT_KEY, check_arrays
+from services.model_server.signatures import DEFAULT_KEY, check_types
 from services.model_server.statuses import HTTP_CODES, Code, code_of
 from services.model_server.versions.repository import ModelRepository
 from services.pb import tfserving_pb2 as pb
@@ -117,7 +117,7 @@ class RestApi:
             if signature is None:
                 raise InvalidInputError(f'Serving signature name: "{key}" not found in signature def')
             inputs, rows = read_tensors(document, signature)
-            check_arrays(signature, inputs)
+            check_types(signature, inputs)
             names = list(signature.outputs)
             arrays = self._prediction.run(servable, signature, inputs, names, deadline=deadline)
         return write_tensors(dict(zip(names, arrays, strict=True)), rows=rows)

@@ -230,10 +230,12 @@ class BatchingRunner:
         names = list(dict.fromkeys(name for task in tasks for name in task.names))
         inputs = {name: _joined([task.inputs[name] for task in tasks], size - rows) for name in first.inputs}
         arrays = dict(zip(names, first.servable.engine.run(first.signature.key, inputs, names), strict=True))
-        for name, array in arrays.items():
+        for array in arrays.values():
             if array.shape[:1] != (size,):
-                raise ComputeError(
-                    f"Batched output tensor {name} has shape {list(array.shape)}, but the batch has {size} rows"
+                raise StatusError(
+                    Code.FAILED_PRECONDITION,
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                    "input tensors",
                 )
         answers, start = [], 0
         for task in tasks:
@@ -246,7 +248,7 @@ def count_rows(inputs: Arrays) -> int:
     """The size every input shares in its first dimension."""
     sizes = {array.shape[:1] for array in inputs.values()}
     if () in sizes:
-        raise InvalidInputError("Batching input tensors must have at least one dimension")
+        raise InvalidInputError("Batching Run() input tensors must have at least one dimension")
     if len(sizes) != 1:
         raise InvalidInputError("Batching session Run() input tensors must have equal 0th-dimension size")
     return sizes.pop()[0]

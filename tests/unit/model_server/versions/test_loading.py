@@ -50,7 +50,10 @@ def test_the_saved_models_signatures_win_and_those_the_graph_cannot_compute_are_
         (lambda folder: (folder / "model.onnx").write_bytes(b""), r"model\.onnx"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"not a model"), r"model\.onnx"),
         (lambda folder: (folder / "saved_model.pb").write_bytes(b"\xff"), r"saved_model\.pb is not a SavedModel"),
-        (lambda folder: (folder / "saved_model.pb").write_bytes(b""), "has no graph tagged 'serve'"),
+        (
+            lambda folder: (folder / "saved_model.pb").write_bytes(b""),
+            r"has no graph with the tags \{ serve \}: its graphs are tagged not at all",
+        ),
         (lambda folder: saved_model(folder, serving_default=definition(["z"], ["y"])), r"takes \['x'\]"),
         (lambda folder: (folder / "saved_model.pb").mkdir(), "IsADirectoryError"),
     ],
