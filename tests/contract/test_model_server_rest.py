@@ -134,7 +134,8 @@ def test_version_and_label_paths(rest, path):
 
 
 def test_paths_are_matched_without_case_and_decoded(rest):
-    assert rest("POST", "/V1/Models/s%63ale:PREDICT", {"inputs": [[1, 2]]}).status_code == 200
+    assert rest("POST", "/V1/Models/s%63ale:predict", {"inputs": [[1, 2]]}).status_code == 200
+    assert rest("POST", "/v1/models/scale:PREDICT", {"inputs": [[1, 2]]}).status_code == 400
 
 
 # ---- what is refused, and how
@@ -146,7 +147,7 @@ BAD_PREDICT = {
     "no object": ([1], "JSON Value: [1] Is not object"),
     "odd signature name": (
         {"signature_name": 1, "inputs": 1},
-        'JSON Value: {"signature_name": 1, "inputs": 1} not formatted correctly. '
+        'JSON Value: {\n    "signature_name": 1,\n    "inputs": 1\n} not formatted correctly. '
         "'signature_name' key must be a string value.",
     ),
     "unknown signature": (
@@ -156,22 +157,27 @@ BAD_PREDICT = {
     "neither key": ({}, "Missing 'inputs' or 'instances' key"),
     "both keys": (
         {"inputs": [[1, 2]], "instances": [[1, 2]]},
-        'JSON Value: {"inputs": [[1, 2]], "instances": [[1, 2]]} Not formatted correctly expecting only one of '
-        "'inputs' or 'instances' keys to exist ",
+        'JSON Value: {\n    "inputs": [[1, 2]],\n    "instances": [[1, 2]]\n} Not formatted correctly expecting '
+        "only one of 'inputs' or 'instances' keys to exist ",
     ),
-    "no list": ({"instances": 1}, "JSON Value: {\"instances\": 1} Expecting 'instances' to be an list/array"),
-    "no rows": ({"instances": []}, "JSON Value: {\"instances\": []} No values in 'instances' array"),
+    "no list": (
+        {"instances": 1},
+        "JSON Value: {\n    \"instances\": 1\n} Expecting 'instances' to be an list/array",
+    ),
+    "no rows": ({"instances": []}, "JSON Value: {\n    \"instances\": []\n} No values in 'instances' array"),
     "mixed rows": (
         {"instances": [[1, 2], {"x": [1, 2]}]},
         "Expecting value/list but got object at item 1 of input list",
     ),
     "wrong keys": (
         {"instances": [{"z": [1, 2]}]},
-        "Failed to process element: 0 of 'instances' list. JSON object: {\"z\": [1, 2]} keys must be equal to: x",
+        "Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have "
+        "named input: z",
     ),
     "rows of different shapes": (
         {"instances": [[1, 2], [1, 2, 3]]},
-        "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [2] but got: [3]",
+        "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 2 "
+        "but got: 3",
     ),
     "text for a number": (
         {"instances": [[1, 2], [1, "2"]]},
@@ -183,6 +189,10 @@ BAD_PREDICT = {
         "JSON Value: true Type: True is not of expected type: float",
     ),
     "null": ({"inputs": [[1, None]]}, "JSON Value: null Type: Null is not of expected type: float"),
+    "value above a list": (
+        {"inputs": [[1, 2], 3]},
+        "JSON Value: 3 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+    ),
     "ragged": ({"inputs": [[1, 2], [3]]}, "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
     "missing named input": ({"inputs": {"z": 1}}, "Missing named input: x in 'inputs' object."),
     "wrong shape": ({"inputs": [[1, 2, 3]]}, "Got invalid dimensions for input: x"),
@@ -265,14 +275,14 @@ def test_outside_v1_is_a_plain_404(rest):
     answer = rest("GET", "/elsewhere")
 
     assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == "text/plain"
+    assert answer.headers["Content-Type"] == "text/html"
 
 
-def test_a_body_that_is_not_gzip_is_a_400(rest):
+def test_a_body_that_is_not_gzip_is_an_empty_one(rest):
     answer = _predict(rest, b"{}", **{"Content-Encoding": "gzip"})
 
     assert answer.status_code == 400
-    assert answer.json()["error"].startswith("the body is not gzip")
+    assert answer.json()["error"] == "JSON Parse error: The document is empty"
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(rest):
@@ -282,16 +292,83 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(rest):
     assert "once unpacked" in answer.json()["error"]
 
 
-def test_deep_nesting_is_a_400(rest):
-    answer = _predict(rest, b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+@pytest.mark.parametrize("depth", [33, 500, 1_000, 1_100, 100_000])
+def test_deep_nesting_is_a_400(rest, depth):
+    """50,000 levels end TensorFlow Serving's process."""
+    for key in ("inputs", "instances"):
+        answer = _predict(rest, b'{"%b": ' % key.encode() + b"[" * depth + b"]" * depth + b"}")
+
+        assert answer.status_code == 400
+        assert answer.json()["error"] in (
+            "tensor parsing error: x",
+            "JSON Parse error: Terminate parsing due to values that are nested too deep.",
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "Missing a name for object member. at offset: 1"),
+        (b"\xff\xfe", "Invalid value. at offset: 0"),
+        (b'{"instances": [1],} ', "Missing a name for object member. at offset: 18"),
+        (b'/*c*/{"instances":[1]}', "Invalid value. at offset: 0"),
+        (b'{"instances":[1e999]}', "Number too big to be stored in double. at offset: 14"),
+        (b'{"instances":[1e400]}', "Number too big to be stored in double. at offset: 14"),
+    ],
+)
+def test_what_is_no_json_is_told_in_their_parsers_words(rest, body, message):
+    answer = _predict(rest, body)
 
     assert answer.status_code == 400
+    assert answer.json()["error"] == f"JSON Parse error: {message}"
+
+
+def test_base64_needs_no_padding_and_carries_bytes_that_are_no_text(rest):
+    assert _predict(rest, {"instances": [{"b64": "YQ"}]}, "text").json()["predictions"][0]["text"] == "a"
+    refused = _predict(rest, {"instances": [{"b64": "/w=="}]}, "text")
+
+    assert refused.status_code == 400  # the toy model gives them back, which ONNX Runtime does as text only
+    assert refused.json()["error"] == "the model answered with bytes that are not UTF-8 text"
+
+
+@pytest.mark.parametrize("word", ["Inf", "Infinity"])
+def test_infinity_has_two_spellings(rest, word):
+    answer = _predict(rest, b'{"inputs": [[%b, -%b]]}' % (word.encode(), word.encode()))
+
+    assert json.loads(answer.content)["outputs"]["y"] == [[math.inf, -math.inf]]
+
+
+def test_a_complaint_shows_the_beginning_of_a_large_value(rest):
+    """As seen: {"instances": [[[[0.0], ... of both keys, cut after some 256 bytes."""
+    rows = [[[[0.0]] * 28] * 28]
+    answer = _predict(rest, {"instances": rows, "inputs": rows})
+
+    head = 'JSON Value: {\n    "instances": [[[[0.0], [0.0], [0.0]'
+    assert answer.json()["error"].startswith(head)
+    assert len(answer.json()["error"]) < 400
+
+
+def test_errors_are_laid_out_as_there(rest):
+    answer = rest("GET", "/v1/models/nobody")
+
+    assert answer.text == '{\n    "error": "Could not find any versions of model nobody"\n}'
+
+
+def test_a_query_belongs_to_the_path_as_there(rest):
+    assert rest("GET", "/v1/models/scale?x=1").json() == {"error": "Could not find any versions of model scale?x=1"}
+    assert rest("POST", "/v1/models/scale:predict?x=1", {}).json() == {
+        "error": "Malformed request: POST /v1/models/scale:predict?x=1"
+    }
 
 
 # ---- status and metadata
 
 
 def test_status_json_is_theirs(rest):
+    assert rest("GET", "/v1/models/scale").text == (
+        '{\n "model_version_status": [\n  {\n   "version": "3",\n   "state": "AVAILABLE",\n   "status": {\n'
+        '    "error_code": "OK",\n    "error_message": ""\n   }\n  }\n ]\n}\n'
+    )
     assert rest("GET", "/v1/models/scale").json() == {
         "model_version_status": [
             {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}

@@ -1,11 +1,13 @@
 """The REST bodies of classify and regress: JSON objects <-> tf.Examples and their results. Pure."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from services.core.errors import InvalidInputError
+from services.model_server.interfaces.json_tensors import decode_base64
+from services.model_server.interfaces.json_text import decimal, results_body, shown, type_name
 from services.pb import tfserving_pb2 as pb
 
 _MAX_INT64 = 2**63 - 1
@@ -13,36 +15,39 @@ _MAX_INT64 = 2**63 - 1
 
 def read_examples(document: Mapping[str, Any]) -> pb.Input:
     """`{"examples": [{...}], "context": {...}}` as the message gRPC clients send."""
+    context = _example(document["context"]) if "context" in document else None
+    what = f"JSON Value: {shown(document)}"
     if "examples" not in document:
-        raise InvalidInputError("When method is classify, key 'examples' is expected and was not found")
+        raise InvalidInputError(f"{what} When method is classify, key 'examples' is expected and was not found")
     entries = document["examples"]
     if not isinstance(entries, list):
-        raise InvalidInputError("Expecting 'examples' value to be an list/array")
+        raise InvalidInputError(f"{what} Expecting 'examples' value to be an list/array")
     if not entries:
-        raise InvalidInputError("'examples' value is an empty array")
+        raise InvalidInputError(f"{what} 'examples' value is an empty array")
     examples = [_example(entry) for entry in entries]
-    if "context" not in document:
+    if context is None:
         return pb.Input(example_list=pb.Input.ExampleList(examples=examples))
-    return pb.Input(
-        example_list_with_context=pb.Input.ExampleListWithContext(
-            examples=examples, context=_example(document["context"])
-        )
-    )
+    return pb.Input(example_list_with_context=pb.Input.ExampleListWithContext(examples=examples, context=context))
 
 
-def classification_results(result: pb.ClassificationResult) -> list[list[tuple[str, float]]]:
-    """For each example its (label, score) pairs."""
-    return [[(one.label, one.score) for one in entry.classes] for entry in result.classifications]
+def classification_results(result: pb.ClassificationResult) -> bytes:
+    """For each example its [label, score] pairs."""
+    rows = ([f"[{_text(one.label)}, {decimal(one.score)}]" for one in row.classes] for row in result.classifications)
+    return results_body([f"[{', '.join(pairs)}]" for pairs in rows])
 
 
-def regression_results(result: pb.RegressionResult) -> list[float]:
+def regression_results(result: pb.RegressionResult) -> bytes:
     """For each example its value."""
-    return [entry.value for entry in result.regressions]
+    return results_body([decimal(entry.value) for entry in result.regressions])
+
+
+def _text(label: str) -> str:
+    return orjson.dumps(label).decode()
 
 
 def _example(entry: Any) -> bytes:
     if not isinstance(entry, dict):
-        raise InvalidInputError(f"Example must be JSON object but got JSON {type(entry).__name__}")
+        raise InvalidInputError(f"Example must be JSON object but got JSON {type_name(entry)}")
     example = pb.Example(features=pb.Example.Features())
     for name, content in entry.items():
         values = content if isinstance(content, list) else [content]
@@ -54,10 +59,10 @@ def _feature(name: str, values: list[Any]) -> pb.Example.Feature:
     feature = pb.Example.Feature()
     for value in values:
         kind, plain = _typed(name, value)
-        if feature.WhichOneof("kind") not in (None, kind):
+        found = feature.WhichOneof("kind")
+        if found not in (None, kind):
             raise InvalidInputError(
-                f"Unexpected element type in feature: {name} expecting type: "
-                f"{feature.WhichOneof('kind').removesuffix('_list')}"
+                f"Unexpected element type in feature: {name} expecting type: {str(found).removesuffix('_list')}"
             )
         getattr(feature, kind).value.append(plain)
     return feature
@@ -72,10 +77,7 @@ def _typed(name: str, value: Any) -> tuple[str, Any]:
         case float():
             return "float_list", value
         case str():
-            return "bytes_list", value.encode()
+            return "bytes_list", value.encode(errors="surrogatepass")
         case {"b64": str(text)} if len(value) == 1:
-            try:
-                return "bytes_list", base64.b64decode(text, validate=True)
-            except binascii.Error as exc:
-                raise InvalidInputError("Unable to base64 decode") from exc
-    raise InvalidInputError(f"Feature: {name} has element with unexpected JSON type: {type(value).__name__}")
+            return "bytes_list", decode_base64(text)
+    raise InvalidInputError(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")

@@ -8,15 +8,14 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-import orjson
-
 from services.core.errors import InvalidInputError, ServiceError, TooLargeError
 from services.model_server import metrics as metrics_module
 from services.model_server.calls.examples import Examples
 from services.model_server.calls.model_service import get_model_status
 from services.model_server.calls.prediction import SIGNATURE_DEF, Prediction
 from services.model_server.interfaces.json_examples import classification_results, read_examples, regression_results
-from services.model_server.interfaces.json_tensors import parse_body, read_tensors, write_tensors
+from services.model_server.interfaces.json_tensors import read_tensors, write_tensors
+from services.model_server.interfaces.json_text import error_body, parse_object, status_body
 from services.model_server.metrics import Metrics
 from services.model_server.signatures import DEFAULT_KEY, check_types
 from services.model_server.statuses import HTTP_CODES, Code, code_of
@@ -33,6 +32,7 @@ _CORS = [
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 ]
+_NOT_FOUND = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _MAX_INT64 = 2**63 - 1
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -71,29 +71,28 @@ class RestApi:
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         method, path = environ["REQUEST_METHOD"], _raw_path(environ)
-        if path == self._metrics_path and method == "GET":
+        if path.partition("?")[0] == self._metrics_path and method == "GET":
             return 200, [("Content-Type", metrics_module.CONTENT_TYPE)], self._metrics.expose()
         if not path.lower().startswith("/v1/"):
-            return 404, [("Content-Type", "text/plain")], b"Not Found"
+            return 404, [("Content-Type", "text/html")], _NOT_FOUND
         if method == "OPTIONS" and environ.get("HTTP_ORIGIN", "").startswith(("http://", "https://")):
             return 200, self._headers, b""  # a browser asks before it calls; the headers are its answer
         try:
             return 200, self._headers, self._route(method, path, environ)
         except ServiceError as exc:
-            return HTTP_CODES[code_of(exc)], self._headers, _error_body(str(exc))
+            return HTTP_CODES[code_of(exc)], self._headers, error_body(str(exc))
 
     def _route(self, method: str, path: str, environ: dict[str, Any]) -> bytes:
-        if method == "POST" and (match := _CALL.fullmatch(path)):
+        if method == "POST" and (match := _CALL.fullmatch(path)) and match[4] in _CALLS:
             name, version, label, verb = match.groups()
             body = _read_body(environ, self._max_body_bytes)
-            return self._call(verb.lower(), _spec(name, version, label), body)
+            return self._call(verb, _spec(name, version, label), body)
         if method == "GET" and (match := _LOOK.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if name is None:
                 raise InvalidInputError("Missing model name in request.")
-            return (
-                self._metadata(_spec(name, version, label)) if metadata else self._status(_spec(name, version, label))
-            )
+            look = self._metadata if metadata == "/metadata" else self._status
+            return look(_spec(name, version, label))
         raise InvalidInputError(f"Malformed request: {method} {path}")
 
     def _call(self, verb: str, spec: pb.ModelSpec, body: bytes) -> bytes:
@@ -110,7 +109,7 @@ class RestApi:
         return answer
 
     def _predict(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:
-        document = parse_body(body)
+        document = parse_object(body)
         with self._models.acquire(spec) as servable:
             key = document.get("signature_name") or DEFAULT_KEY
             signature = servable.signatures.get(key)
@@ -125,12 +124,12 @@ class RestApi:
     def _classify(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:
         request = _examples_request(pb.ClassificationRequest, spec, body)
         response = self._examples.classify(request, deadline=deadline)
-        return _pretty({"results": classification_results(response.result)})
+        return classification_results(response.result)
 
     def _regress(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:
         request = _examples_request(pb.RegressionRequest, spec, body)
         response = self._examples.regress(request, deadline=deadline)
-        return _pretty({"results": regression_results(response.result)})
+        return regression_results(response.result)
 
     def _status(self, spec: pb.ModelSpec) -> bytes:
         response = get_model_status(self._models, pb.GetModelStatusRequest(model_spec=spec))
@@ -145,7 +144,7 @@ class RestApi:
             }
             for entry in response.model_version_status
         ]
-        return _pretty({"model_version_status": entries})
+        return status_body({"model_version_status": entries})
 
     def _metadata(self, spec: pb.ModelSpec) -> bytes:
         from google.protobuf.json_format import MessageToDict  # a probe's path, not a caller's: loaded when first asked
@@ -157,21 +156,24 @@ class RestApi:
             pb.GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF])
         )
         signatures = pb.SignatureDefMap.FromString(response.metadata[SIGNATURE_DEF].value)
-        return _pretty({"model_spec": plain(response.model_spec), "metadata": {"signature_def": plain(signatures)}})
+        return b'{\n"model_spec":%b,\n"metadata": {"signature_def": %b}\n}\n' % (
+            status_body(plain(response.model_spec)),
+            status_body(plain(signatures)),
+        )
 
 
 _CALLS = {"predict": RestApi._predict, "classify": RestApi._classify, "regress": RestApi._regress}
 
 
 def _examples_request(message_class: type, spec: pb.ModelSpec, body: bytes) -> Any:
-    document = parse_body(body)
+    document = parse_object(body)
     spec.signature_name = document.get("signature_name", "")
     return message_class(model_spec=spec, input=read_examples(document))
 
 
 def _raw_path(environ: dict[str, Any]) -> str:
-    """The path as it came, still percent-encoded: a model's name may hold an encoded character, never a slash."""
-    return environ["REQUEST_URI"].partition("?")[0]
+    """The path as it came, with its query, still percent-encoded: a name may hold an encoded character, not a slash."""
+    return str(environ["REQUEST_URI"])
 
 
 def _spec(name: str, version: str | None, label: str | None) -> pb.ModelSpec:
@@ -199,22 +201,12 @@ def _read_body(environ: dict[str, Any], limit: int) -> bytes:
     inflater = zlib.decompressobj(wbits=31)  # gzip
     try:
         plain = inflater.decompress(body, limit)
-    except zlib.error as exc:
-        raise InvalidInputError(f"the body is not gzip: {exc}") from exc
+    except zlib.error:  # TensorFlow Serving takes a body that it cannot unpack for an empty one
+        return b""
     if inflater.unconsumed_tail:
         raise TooLargeError(f"the body holds more than {limit} bytes once unpacked")
-    if not inflater.eof:
-        raise InvalidInputError("the body is not gzip: it ends early")
-    return plain
+    return plain if inflater.eof else b""
 
 
 def _code_name(number: int) -> str:
     return next((code.name for code in Code if code.value[0] == number), str(number))
-
-
-def _error_body(message: str) -> bytes:
-    return _pretty({"error": message})
-
-
-def _pretty(document: Any) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
