@@ -45,7 +45,7 @@ class TensorFlowEngine:
             raise LoadError(f"{folder}: {exc}") from exc
         except tf.errors.OpError as exc:
             raise LoadError(f"{folder}: {_words(exc)}") from exc
-        self.signature_keys = frozenset(key for key, d in self.definitions.items() if d.inputs and d.outputs)
+        self.signature_keys = frozenset(key for key, d in self.definitions.items() if _gives_tensors(d))
         self._callables: dict[tuple[str, ...], _Run] = {}
         self._lock = threading.Lock()
 
@@ -76,6 +76,11 @@ class TensorFlowEngine:
                 options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
                 made = self._callables[key] = self._session._make_callable_from_options(options)
         return made
+
+
+def _gives_tensors(definition: pb.SignatureDef) -> bool:
+    """False for __saved_model_init_op, whose output is an operation."""
+    return bool(definition.outputs) and all(":" in info.name for info in definition.outputs.values())
 
 
 def _words(error: Any) -> str:
