@@ -34,7 +34,6 @@ class ServerConfig:
     num_request_iterations_for_warmup: int = 0
     verify_digests: bool = True
     allow_signature_change: bool = False
-    num_load_threads: int = 0
     num_unload_threads: int = 0
     saved_model_tags: str = "serve"
     enable_signature_method_name_check: bool = False
@@ -139,7 +138,6 @@ HELP: dict[str, str] = {
     "num_request_iterations_for_warmup": "replay each of them this often; 0: once",
     "verify_digests": "refuse a version with a file that differs from the SHA-256 in its model_card.json",
     "allow_signature_change": "take a new version whose signatures lack, or change, one that is served now",
-    "num_load_threads": "load this many models at the same time; 0: one",
     "num_unload_threads": "accepted: a version is unloaded as soon as its last request is done, without a thread",
     "saved_model_tags": "tags of the graph to serve, separated by commas",
     "enable_signature_method_name_check": "refuse calls to signatures exported for another method",

@@ -19,7 +19,6 @@ from services.core.errors import (
     ServiceError,
     UnauthorizedError,
 )
-from services.model_server.engines.base import ResourcesExhaustedError
 
 Code = grpc.StatusCode
 
@@ -43,7 +42,6 @@ GRPC_CODES: dict[type[ServiceError], grpc.StatusCode] = {
     ModelRefusedError: Code.UNAVAILABLE,
     ModelTimeoutError: Code.DEADLINE_EXCEEDED,
     ModelResponseError: Code.INTERNAL,
-    ResourcesExhaustedError: Code.RESOURCE_EXHAUSTED,
     ServiceError: Code.INTERNAL,
 }
 

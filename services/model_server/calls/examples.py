@@ -170,7 +170,7 @@ def _named(servable: Servable, key: str, complaint: str) -> Signature:
     return signature
 
 
-def _check_output(name: str, array: np.ndarray, count: int, number: int) -> None:
+def _check_output(name: str, array: np.ndarray, count: int, number: pb.DataType) -> None:
     if array.ndim != 2:
         raise InvalidInputError(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
     if dtype_number(array.dtype) != number:

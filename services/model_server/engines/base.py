@@ -17,10 +17,6 @@ class ComputeError(ModelResponseError):
     """The model was given a valid request and failed on it."""
 
 
-class ResourcesExhaustedError(ComputeError):
-    """The model needed more memory for a request than there is."""
-
-
 class Engine(Protocol):
     """A loaded model version. `run` may be called from several threads at once."""
 

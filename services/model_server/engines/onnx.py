@@ -11,8 +11,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_number
 from services.model_server.engines import saved_model
-from services.model_server.engines.base import LoadError, ResourcesExhaustedError
+from services.model_server.engines.base import LoadError
 from services.model_server.signatures import DEFAULT_KEY, PREDICT_METHOD
+from services.model_server.statuses import Code, StatusError
 from services.pb import tfserving_pb2 as pb
 
 FILE_NAME = "model.onnx"
@@ -81,7 +82,7 @@ class OnnxEngine:
         except _ORT_ERRORS as exc:
             words = _CODE.sub("", str(exc))
             if any(sign in words for sign in _OUT_OF_MEMORY):
-                raise ResourcesExhaustedError(words) from exc
+                raise StatusError(Code.RESOURCE_EXHAUSTED, words) from exc
             raise InvalidInputError(words) from exc  # a graph that loaded fails on shapes and values that do not fit
 
 

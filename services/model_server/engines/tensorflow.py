@@ -11,7 +11,8 @@ from tensorflow.core.protobuf import config_pb2
 
 from services.core.errors import InvalidInputError
 from services.model_server.engines import saved_model
-from services.model_server.engines.base import ComputeError, LoadError, ResourcesExhaustedError
+from services.model_server.engines.base import ComputeError, LoadError
+from services.model_server.statuses import Code, StatusError
 from services.pb import tfserving_pb2 as pb
 
 _MAX_CALLABLES = 64  # one for each choice of outputs that a client has asked for
@@ -57,7 +58,7 @@ class TensorFlowEngine:
         try:
             return [np.asarray(array) for array in self._callable(feeds, fetches)(*inputs.values())]
         except tf.errors.ResourceExhaustedError as exc:
-            raise ResourcesExhaustedError(_words(exc)) from exc
+            raise StatusError(Code.RESOURCE_EXHAUSTED, _words(exc)) from exc
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as exc:
             raise InvalidInputError(_words(exc)) from exc
         except UnicodeDecodeError as exc:  # its complaint quotes the input, which need not be text
