@@ -18,11 +18,16 @@ def is_encoded(encoding: str | None) -> bool:
     return encoding is not None and encoding.strip().lower() not in ("", "identity")
 
 
+def check_encoding(encoding: str | None) -> None:
+    """Refuse a coding that `inflate` does not know, before there is a body."""
+    if is_encoded(encoding) and encoding is not None and encoding.strip().lower() not in _WINDOW_BITS:
+        raise UnsupportedMediaError(f"Content-Encoding {encoding[:40]!r}; bodies are gzip, deflate or identity")
+
+
 def inflate(body: bytes | memoryview, encoding: str, *, max_bytes: int) -> bytes:
     """Undo one coding, never making more than `max_bytes`; all members of a gzip body, and nothing may follow them."""
+    check_encoding(encoding)
     name = encoding.strip().lower()
-    if name not in _WINDOW_BITS:
-        raise UnsupportedMediaError(f"Content-Encoding {encoding[:40]!r}; bodies are gzip, deflate or identity")
     allowed = min(max_bytes, max(ANY_RATIO_BYTES, MAX_RATIO * len(body)))
     parts: list[bytes] = []
     left, rest = allowed, body

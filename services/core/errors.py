@@ -4,6 +4,7 @@ ServiceError
 ├── InvalidInputError          pixels, tensors or parameters we cannot read
 │   ├── UnsupportedMediaError      a body of a kind we do not take
 │   └── TooLargeError              more bytes, images or pixels than a request may hold
+├── NotFoundError              no resource, model or version of that name in the address
 ├── UnauthorizedError          no API key, or one that is not known
 ├── OverloadedError            the bounded queue is full: try again after `retry_after_s`
 │   └── RateLimitedError           this caller asked too often
@@ -36,6 +37,10 @@ class UnsupportedMediaError(InvalidInputError):
 
 class TooLargeError(InvalidInputError):
     """The request holds more than one request may."""
+
+
+class NotFoundError(ServiceError):
+    """The address names a model or a version that there is not."""
 
 
 class OverloadedError(ServiceError):

@@ -1,142 +1,132 @@
-"""create_app(): wires config, models, chain, routes and problems together."""
+"""create_app(): the gateway as a Flask application, which any WSGI server can run.
+
+Routes of operations go through one adapter to the same functions that services/gateway/server/http.py calls directly.
+The pages, unknown routes and wrong methods are Flask's own, under both hosts.
+"""
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any
 
-import numpy as np
-from flask import Flask
+from flask import Flask, Response, g
+from flask import request as flask_request
+from werkzeug.exceptions import ClientDisconnected, HTTPException, InternalServerError
 
-from services.gateway.admission.admission import Edge
-from services.gateway.admission.encoding import guard
-from services.gateway.admission.problems import register_problems
-from services.gateway.api.answers import ModelNames
-from services.gateway.api.oip import oip_blueprint
-from services.gateway.api.readiness import Readiness, ReadinessCheck
-from services.gateway.api.recognize import Recognize, gateway_blueprint
-from services.gateway.api.tfserving_rest import tfserving_rest_blueprint
-from services.gateway.config import GatewayConfig
-from services.gateway.deadlines import Deadline
-from services.gateway.metrics import Metrics
-from services.gateway.models.remote import Model, RemoteModel
-from services.gateway.models.transport import Metadata
+from services.core.errors import ClientGoneError, ServiceError, TooLargeError
+from services.gateway.admission.context import Answer, Request
+from services.gateway.admission.problems import problem_of_status, unexpected
+from services.gateway.api.operations import Operation, refusal
+from services.gateway.gateway import Gateway
 from services.gateway.pages.demo import create_page
 from services.gateway.pages.docs import docs_blueprint
-from services.gateway.reading.batching import Batcher
-from services.gateway.reading.chain import Reading, read_digits
-from services.gateway.reading.reader import BlockingReader, Reader
 
-if TYPE_CHECKING:
-    from services.gateway.admission.tracing import Tracing
+REQUEST = "cleardigits.request"  # environ: the Request of a host that has made it, and will see it off
+_PIECE_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """The parts that the short cut around Flask shares with it; `app.extensions["gateway"]`."""
-
-    edge: Edge
-    reader: Reader
-    recognize: Recognize
-
-
-def create_app(
-    config: GatewayConfig,
-    *,
-    denoiser: Model | None = None,
-    classifier: Model | None = None,
-    loop: asyncio.AbstractEventLoop | None = None,
-    draining: Callable[[], bool] = lambda: False,
-    tracing: "Tracing | None" = None,
-    worker_restarts: int = 0,
-) -> Flask:
-    """The gateway as a Flask application. Models are those of the settings unless given; they live on `loop`.
-
-    Without a loop one is started in a thread, which makes the application work under any WSGI server.
-    """
-    denoiser = denoiser or remote_denoiser(config)
-    classifier = classifier or remote_classifier(config)
+def create_app(gateway: Gateway, loop: asyncio.AbstractEventLoop | None = None) -> Flask:
+    """The application. Operations run on `loop`; without one it is started, in a thread."""
     loop = loop or _loop_in_thread()
-    metrics = Metrics(worker_restarts=worker_restarts)
-    edge = Edge(config, metrics, tracing)
-
-    async def chain(images: np.ndarray, applied: np.ndarray, deadline: Deadline, metadata: Metadata) -> Reading:
-        return await read_digits(
-            images,
-            applied,
-            denoiser=denoiser,
-            classifier=classifier,
-            deadline=deadline,
-            metadata=metadata,
-            without_denoiser=config.on_denoiser_failure == "classify",
-        )
-
-    batcher = Batcher(
-        chain,
-        observer=metrics,
-        batch_images=config.batch_images,
-        in_flight=config.batches_in_flight,
-        queue_images=config.queue_images,
-        wait_s=config.batch_wait_ms / 1e3,
-    )
-    reader = Reader(
-        denoiser=denoiser,
-        classifier=classifier,
-        batcher=batcher,
-        slice_images=config.batch_images,
-        slices=config.batches_in_flight + 1,
-    )
-    readiness = ReadinessCheck(
-        {"denoiser": denoiser, "classifier": classifier},
-        cache_s=config.ready_cache_ms / 1e3,
-        metrics=metrics,
-        draining=draining,
-        required=frozenset({"classifier"} if config.on_denoiser_failure == "classify" else {"denoiser", "classifier"}),
-    )
-    recognize = Recognize(config.limits, ModelNames(config.denoiser_model, config.classifier_model), metrics)
-    blocking = BlockingReader(reader, loop)
-
     app = Flask(__name__, static_folder=None)
-    app.extensions["gateway"] = Gateway(edge, reader, recognize)
-    guard(app, edge, config.limits)
-    register_problems(app, observe=edge.refused)
-
-    def ready() -> Readiness:
-        return asyncio.run_coroutine_threadsafe(readiness(), loop).result()
-
-    app.register_blueprint(gateway_blueprint(recognize, blocking, ready, metrics))
-    app.register_blueprint(oip_blueprint(blocking, config.limits, ready))
-    app.register_blueprint(tfserving_rest_blueprint(blocking, config.limits))
+    for operation in gateway.operations:
+        view = _view(gateway, operation, loop)
+        app.add_url_rule(operation.rule, endpoint_of(operation), view, methods=[operation.method])
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(create_page())
+    operated = {endpoint_of(operation) for operation in gateway.operations}
+
+    @app.before_request
+    def enter() -> None:
+        g.request = flask_request.environ.get(REQUEST) or _request(gateway)
+        g.is_mine = not (
+            REQUEST in flask_request.environ
+            or (flask_request.endpoint in operated and flask_request.method != "OPTIONS")
+        )
+        if g.is_mine:
+            if flask_request.url_rule is not None:
+                g.request.route = flask_request.url_rule.rule
+            gateway.admission.admit(g.request)
+
+    @app.after_request
+    def leave(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request.id
+        if g.is_mine:
+            gateway.admission.leave(g.request, response.status_code)
+        return response
+
+    @app.errorhandler(ServiceError)
+    def service_error(error: ServiceError) -> Response:
+        return _flask(refusal(g.request, error, gateway.admission))
+
+    @app.errorhandler(HTTPException)
+    def http_exception(error: HTTPException) -> Any:
+        if error.response is not None or (error.code or 500) < 400:  # a redirect, or a response of its own
+            return error.get_response()
+        if isinstance(error, InternalServerError):
+            return _flask(unexpected(path=g.request.path, request_id=g.request.id))
+        kept = tuple((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
+        detail = error.description or error.name
+        return _flask(
+            problem_of_status(
+                error.code or 500, error.name, detail, path=g.request.path, request_id=g.request.id, headers=kept
+            )
+        )
+
     return app
 
 
-def remote_denoiser(config: GatewayConfig) -> RemoteModel:
-    """The denoiser of the settings."""
-    return RemoteModel(
-        config.denoiser_target,
-        name=config.denoiser_model,
-        label=config.denoiser_label,
-        output="denoised",
-        output_shape=(28, 28, 1),
-        timeout_s=config.predict_timeout_s,
-        connect_s=config.connect_timeout_s,
+def endpoint_of(operation: Operation) -> str:
+    """What Flask calls the operation's route; Flask gives dots a meaning."""
+    return f"{operation.method} {operation.rule}".replace(".", "-")
+
+
+def _view(gateway: Gateway, operation: Operation, loop: asyncio.AbstractEventLoop) -> Callable[..., Response]:
+    """The operation as a view: its request is made from Flask's, its body is read from the host's stream."""
+
+    def view(**arguments: str) -> Response:
+        g.request.arguments = arguments
+        read = partial(_body, flask_request.stream, gateway.limits.max_body_bytes)
+        answer = gateway.respond(g.request, operation, lambda: asyncio.to_thread(read))
+        return _flask(asyncio.run_coroutine_threadsafe(answer, loop).result())
+
+    return view
+
+
+def _request(gateway: Gateway) -> Request:
+    headers = {name.lower(): value for name, value in flask_request.headers}
+    return gateway.admission.enter(
+        flask_request.method,
+        flask_request.path,
+        flask_request.environ.get("QUERY_STRING", ""),
+        headers,
+        flask_request.remote_addr or "",
+        time.monotonic(),
     )
 
 
-def remote_classifier(config: GatewayConfig) -> RemoteModel:
-    """The classifier of the settings."""
-    return RemoteModel(
-        config.classifier_target,
-        name=config.classifier_model,
-        label=config.classifier_label,
-        output="probabilities",
-        output_shape=(10,),
-        timeout_s=config.predict_timeout_s,
-        connect_s=config.connect_timeout_s,
-    )
+def _body(stream: Any, most_bytes: int) -> bytes:
+    """The whole body; a chunked one says its size only by ending."""
+    parts: list[bytes] = []
+    left = most_bytes + 1
+    while left > 0:
+        try:
+            part: bytes = stream.read(min(left, _PIECE_BYTES))
+        except ClientDisconnected as exc:
+            raise ClientGoneError("the client closed the connection") from exc
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        left -= len(part)
+    raise TooLargeError(f"the body has more than {most_bytes} bytes")
+
+
+def _flask(answer: Answer) -> Response:
+    response = Response(answer.body, status=answer.status, content_type=answer.content_type)
+    response.headers.extend(answer.headers)
+    return response
 
 
 def _loop_in_thread() -> asyncio.AbstractEventLoop:

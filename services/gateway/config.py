@@ -21,6 +21,11 @@ class GatewayConfig:
     port: int = 8080  # TCP port to listen on
     workers: int = 1  # worker processes; one feeds two cores of model servers
 
+    max_connections: int = 2048  # open connections of one worker; beyond them the longest idle one is closed, else 503
+    max_connections_per_address: int = 1024  # of those, from one address; not counted behind trusted proxies
+    header_timeout_s: float = 5.0  # for the head of a request to arrive, once it has begun
+    idle_timeout_s: float = 75.0  # between two requests of one connection; longer than that of a proxy in front
+
     # The models behind it
     denoiser_target: str = "127.0.0.1:8500"  # host:port, dns:///name:port or unix:/path: gRPC; lane:/path: the lane
     classifier_target: str = "127.0.0.1:8510"  # the same for the classifier
@@ -64,9 +69,21 @@ class GatewayConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the setting's name."""
-        for name in ("workers", "batch_images", "batches_in_flight", "queue_images", "max_body_bytes", "max_images"):
+        for name in (
+            "workers",
+            "max_connections",
+            "max_connections_per_address",
+            "batch_images",
+            "batches_in_flight",
+            "queue_images",
+            "max_body_bytes",
+            "max_images",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least 1, not {getattr(self, name)}")
+        for name in ("header_timeout_s", "idle_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:

@@ -43,7 +43,7 @@ class Deadline:
         """A nearer deadline, `part` of what is left, for a stage that something else must follow."""
         return replace(self, at_s=self.clock() + part * self.remaining_s())
 
-    async def hold(self, answer: Awaitable[T]) -> T:
+    async def wait_for(self, answer: Awaitable[T]) -> T:
         """What `answer` gives; when it takes too long it is cancelled, and DeadlineError says so."""
         try:
             async with asyncio.timeout_at(self.at_s):

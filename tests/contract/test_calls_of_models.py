@@ -11,11 +11,13 @@ import json
 
 import numpy as np
 import pytest
+from flask.testing import FlaskClient
 
 from services.core.errors import ModelRefusedError
-from services.gateway.app import create_app
 from services.gateway.config import GatewayConfig
+from services.gateway.gateway import Gateway
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
+from tests.support.hosts import flask_client
 
 SHAPES = [(0,), (0, 28, 28, 1), (0, 784), (1, 0), (1, 28, 0, 1), (28, 28), (2, 784), (2, 28, 28), (2, 28, 28, 1),
           (1, 28, 28, 3), (1, 29, 28, 1), (1, 27, 28), (1, 28, 28, 1, 1), (3, 5), (), (1,)]  # fmt: skip
@@ -24,10 +26,12 @@ SHAPES = [(0,), (0, 28, 28, 1), (0, 784), (1, 0), (1, 28, 0, 1), (28, 28), (2, 7
 class Watched:
     """An application whose models note the shape and type of every call."""
 
+    client: FlaskClient
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[int, ...], str]] = []
         denoiser, classifier = self._watch(fake_denoiser()), self._watch(fake_classifier())
-        self.client = create_app(GatewayConfig(), denoiser=denoiser, classifier=classifier).test_client()
+        self.gateway = Gateway(GatewayConfig(request_timeout_ms=20_000), denoiser=denoiser, classifier=classifier)
 
     def _watch(self, model: FakeModel) -> FakeModel:
         function = model._function
@@ -42,7 +46,9 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched():
-    return Watched()
+    found = Watched()
+    with flask_client(found.gateway) as found.client:
+        yield found
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -96,13 +102,15 @@ def test_no_body_makes_a_call_of_no_rows_or_of_another_shape(watched, shape, way
 def test_a_refusal_has_its_title_says_when_to_come_back_and_is_counted_by_the_gateway():
     """TensorFlow Serving's request_count does not contain what it refused for want of a thread."""
     full = fake_classifier(failure=ModelRefusedError("classifier: RESOURCE_EXHAUSTED: Server Threadpool Exhausted"))
-    client = create_app(GatewayConfig(), denoiser=fake_denoiser(), classifier=full).test_client()
+    gateway = Gateway(GatewayConfig(), denoiser=fake_denoiser(), classifier=full)
 
-    answer = client.post(
-        "/v1/recognize", data=npy(np.zeros((1, 28, 28, 1), np.float32)), content_type="application/x-npy"
-    )
+    with flask_client(gateway) as client:
+        answer = client.post(
+            "/v1/recognize", data=npy(np.zeros((1, 28, 28, 1), np.float32)), content_type="application/x-npy"
+        )
+        metrics = client.get("/metrics").text
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert (answer.json["type"], answer.json["title"]) == ("/problems/model-refused", "A model server refused the call")
     assert "Server Threadpool Exhausted" in answer.json["detail"]
-    assert 'cleardigits_rejected_total{reason="model-refused"} 1.0' in client.get("/metrics").text
+    assert 'cleardigits_rejected_total{reason="model-refused"} 1.0' in metrics

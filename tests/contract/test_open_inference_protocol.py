@@ -3,25 +3,37 @@
 import gzip
 import json
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from flask.testing import FlaskClient
 
 from services.core.errors import ModelTimeoutError, ModelUnavailableError
-from services.gateway.app import create_app
 from services.gateway.config import GatewayConfig
+from services.gateway.gateway import Gateway
 from tests.support.fakes import fake_classifier, fake_denoiser
+from tests.support.hosts import flask_client
 
 LENGTH = "Inference-Header-Content-Length"
 
 
-def client_of(config: GatewayConfig | None = None, **models):
-    models = {"denoiser": fake_denoiser(version=3), "classifier": fake_classifier(version=2), **models}
-    return create_app(config or GatewayConfig(), **models).test_client()
+@pytest.fixture(scope="module")
+def client_of() -> Iterator[Callable[..., FlaskClient]]:
+    """Makes clients of a gateway with fake models, of which a test may give others."""
+    with ExitStack() as ends:
+
+        def made(config: GatewayConfig | None = None, **models) -> FlaskClient:
+            models = {"denoiser": fake_denoiser(version=3), "classifier": fake_classifier(version=2), **models}
+            config = config or GatewayConfig(request_timeout_ms=20_000)
+            return ends.enter_context(flask_client(Gateway(config, **models)))
+
+        yield made
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(client_of):
     return client_of()
 
 
@@ -149,7 +161,7 @@ def test_what_cannot_be_read_is_400_with_error(client, more, message, images):
     assert_problem(infer(client, images, **more), 400, message)
 
 
-def test_many_images_reach_a_single_model_in_slices(images):
+def test_many_images_reach_a_single_model_in_slices(images, client_of):
     denoiser = fake_denoiser()
     many = np.tile(images, (200, 1, 1, 1))
 
@@ -164,8 +176,8 @@ def test_the_chain_wants_images_from_0_to_1(client, images):
     assert infer(client, 2 * images, "denoiser").status_code == 200
 
 
-def test_too_many_images_are_413(images):
-    client = client_of(GatewayConfig(max_images=2))
+def test_too_many_images_are_413(images, client_of):
+    client = client_of(GatewayConfig(max_images=2, request_timeout_ms=20_000))
 
     assert_problem(infer(client, images), 413, "3 images; at most 2")
     assert_problem(client.post("/v1/models/digits:predict", json={"instances": [[0] * 784] * 3}), 413, "3 images")
@@ -174,13 +186,13 @@ def test_too_many_images_are_413(images):
 @pytest.mark.parametrize(
     "path", ["/v2/health/ready", "/v2/models/digits/ready", "/v2/models/denoiser/ready", "/v1/models/digits"]
 )
-def test_a_model_that_is_away_is_503(path):
+def test_a_model_that_is_away_is_503(path, client_of):
     client = client_of(denoiser=fake_denoiser(failure=ModelUnavailableError("denoiser: nobody answers")))
 
     assert_problem(client.get(path), 503, "nobody answers")
 
 
-def test_a_model_that_fails_says_so_under_error(images):
+def test_a_model_that_fails_says_so_under_error(images, client_of):
     client = client_of(classifier=fake_classifier(failure=ModelTimeoutError("classifier: no answer in 2 s")))
 
     assert_problem(infer(client, images), 504, "no answer in 2 s")

@@ -25,9 +25,10 @@ from schemathesis.specs.openapi.checks import (
 import services
 from deploy import docs_page
 from services.gateway.admission.problems import PROBLEMS
-from services.gateway.app import create_app
 from services.gateway.config import GatewayConfig
+from services.gateway.gateway import Gateway
 from tests.support.fakes import fake_classifier, fake_denoiser
+from tests.support.hosts import flask_client
 
 DOCUMENT = yaml.safe_load(docs_page.SOURCE.read_text())
 OPERATIONS = [(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item]
@@ -66,7 +67,9 @@ schemathesis.openapi.media_type(
 
 @pytest.fixture(scope="module")
 def app():
-    return create_app(GatewayConfig(), denoiser=fake_denoiser(), classifier=fake_classifier())
+    gateway = Gateway(GatewayConfig(request_timeout_ms=20_000), denoiser=fake_denoiser(), classifier=fake_classifier())
+    with flask_client(gateway) as client:
+        yield client.application
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from services.core.errors import ModelError
-from services.gateway.deadlines import Deadline
+from services.core.errors import ModelError, ModelTimeoutError
 from services.gateway.models.remote import Prediction, VersionStatus
-from services.gateway.models.transport import Metadata
+from services.gateway.models.transport import CallContext, Metadata
 
 
 class FakeModel:
@@ -30,12 +29,13 @@ class FakeModel:
         self.failure = failure
         self.sizes: list[int] = []
         self.metadata: list[Metadata] = []
+        self.hangs = False
         self.closed = False
         self._function = function
 
-    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
+    async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
         self.sizes.append(len(images))
-        self.metadata.append(metadata)
+        self.metadata.append(call.metadata)
         if self.takes_s:
             await asyncio.sleep(self.takes_s)
         if self.failure is not None:
@@ -43,6 +43,9 @@ class FakeModel:
         return Prediction(self._function(images), self.version)
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
+        if self.hangs:
+            await asyncio.sleep(timeout_s)
+            raise ModelTimeoutError(f"{self.name} did not answer in {timeout_s:.1f} s")
         if self.failure is not None:
             raise self.failure
         return [VersionStatus(self.version, "AVAILABLE")]

@@ -1,15 +1,15 @@
-"""What happens to every request, whichever way it takes: an id, a deadline, a key, a rate; then a line and a count."""
+"""What every request passes, whichever host received it: an id, a key, a rate, a deadline; then a line and a count."""
 
 import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from services.core.errors import DeadlineError, ModelRefusedError, OverloadedError, RateLimitedError, ServiceError
 from services.gateway.admission.auth import ApiKeys
-from services.gateway.admission.context import Visit
+from services.gateway.admission.context import Request
 from services.gateway.admission.rate_limit import RateLimiter
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import HEADER, Deadline
@@ -20,16 +20,15 @@ if TYPE_CHECKING:  # never imported unless its environment variables ask for it
 
 log = logging.getLogger("cleardigits.access")
 
-Header = Callable[[str], str | None]  # lower-case name -> value
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _OPEN = ("/v2/health/",)
 _GUARDED = ("/v1/", "/v2")
+_DEADLINE = HEADER.lower()
 
 
-class Edge:
-    """The door: `enter` and `admit` on the way in, `leave` on the way out."""
+class Admission:
+    """`enter` and `admit` on the way in, `leave` on the way out."""
 
     def __init__(self, config: GatewayConfig, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self.tracing = tracing
@@ -40,35 +39,48 @@ class Edge:
             RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
         )
 
-    def enter(self, method: str, path: str, header: Header, address: str, *, arrived_s: float | None = None) -> Visit:
-        """Every request gets a Visit, before anything can go wrong."""
+    def enter(
+        self, method: str, path: str, query_string: str, headers: Mapping[str, str], address: str, started_s: float
+    ) -> Request:
+        """The context of a request, before anything can go wrong. Header names are in lower case."""
         self._metrics.request_began()
-        given = header("x-request-id")
+        given = headers.get("x-request-id")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         metadata: list[tuple[str, str]] = [("x-request-id", request_id)]
-        span, trace = None, header("traceparent")
+        span, trace = None, headers.get("traceparent")
         if trace and not _TRACEPARENT.fullmatch(trace):
             trace = None
         if self.tracing is not None:
             span, trace = self.tracing.begin(method, path, trace)
         if trace:
             metadata.append(("traceparent", trace))
-        client = self._address(header, address)
-        return Visit(request_id, method, path, arrived_s or time.monotonic(), metadata, client, span=span)
-
-    def admit(self, visit: Visit, header: Header) -> Deadline:
-        """Refuse whom the settings refuse; the deadline of the others."""
-        if visit.path.startswith(_GUARDED) and not visit.path.startswith(_OPEN):
-            if self._keys is not None:
-                visit.client = self._keys.client(header)
-            if self._limiter is not None:
-                self._limiter.take(visit.client)
-        return Deadline.from_header(
-            header(HEADER.lower()),
-            default_ms=self._config.request_timeout_ms,
-            most_ms=self._config.max_request_timeout_ms,
-            started_s=visit.started_s,
+        return Request(
+            id=request_id,
+            method=method,
+            path=path,
+            query_string=query_string,
+            headers=headers,
+            client=self._address(headers, address),
+            started_s=started_s,
+            metadata=metadata,
+            deadline=Deadline.after(self._config.request_timeout_ms / 1e3, started_s=started_s),
+            span=span,
         )
+
+    def admit(self, request: Request) -> None:
+        """Refuse what the settings refuse, by the headers alone; read the request's own deadline."""
+        if request.path.startswith(_GUARDED) and not request.path.startswith(_OPEN):
+            if self._keys is not None:
+                request.client = self._keys.client(request.headers.get)
+            if self._limiter is not None:
+                self._limiter.take(request.client)
+        if _DEADLINE in request.headers:
+            request.deadline = Deadline.from_header(
+                request.headers[_DEADLINE],
+                default_ms=self._config.request_timeout_ms,
+                most_ms=self._config.max_request_timeout_ms,
+                started_s=request.started_s,
+            )
 
     def refused(self, error: ServiceError) -> None:
         """Count the refusals that are a choice, of the gateway or of a model server, rather than a mistake."""
@@ -77,33 +89,33 @@ class Edge:
                 self._metrics.rejected.labels(reason).inc()
                 return
 
-    def leave(self, visit: Visit, status: int) -> None:
+    def leave(self, request: Request, status: int) -> None:
         """Count the request, and write its line."""
-        total_s = time.monotonic() - visit.started_s
-        self._metrics.request_ended(visit.route, status, total_s, visit.images)
-        if self.tracing is not None and visit.span is not None:
-            self.tracing.end(visit.span, visit, status)
+        total_s = time.monotonic() - request.started_s
+        self._metrics.request_ended(request.route, status, total_s, request.images)
+        if self.tracing is not None and request.span is not None:
+            self.tracing.end(request.span, request, status)
         wanted = self._config.access_log
         if wanted == "all" or (wanted == "errors" and status >= 400):
             fields: dict[str, object] = {
-                "request_id": visit.request_id,
-                "method": visit.method,
-                "path": visit.path,
-                "route": visit.route,
+                "request_id": request.id,
+                "method": request.method,
+                "path": request.path,
+                "route": request.route,
                 "status": status,
-                "client": visit.client,
-                "images": visit.images,
+                "client": request.client,
+                "images": request.images,
                 "total_ms": round(1e3 * total_s, 2),
             }
-            for stage, spent_ms in visit.timings_ms.items():
+            for stage, spent_ms in request.timings_ms.items():
                 fields[f"{stage}_ms"] = spent_ms
             log.info("request", extra=fields)
 
-    def _address(self, header: Header, address: str) -> str:
+    def _address(self, headers: Mapping[str, str], address: str) -> str:
         """The client's own address: the last of X-Forwarded-For that a trusted proxy did not add itself."""
         proxies = self._config.trusted_proxies
         if proxies:
-            hops = [hop.strip() for hop in (header("x-forwarded-for") or "").split(",") if hop.strip()]
+            hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
             if hops:
                 return hops[-min(proxies, len(hops))]
         return address

@@ -1,25 +1,73 @@
-"""One request on its way through the gateway: what every part of the way may know of it."""
+"""What the gateway knows of one request, and what it answers: the same whichever host received it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
-from services.gateway.models.transport import Metadata
+from services.core.errors import InvalidInputError
+from services.gateway.deadlines import Deadline
+from services.gateway.models.transport import CallContext, Metadata
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from opentelemetry.trace import Span
 
+_MOST_PARAMETERS = 100
+
 
 @dataclass(slots=True)
-class Visit:
-    """One request on its way through the gateway."""
+class Request:
+    """One request on its way through the gateway. Made before anything can go wrong; the body comes after admission."""
 
-    request_id: str
+    id: str
     method: str
     path: str
+    query_string: str
+    headers: Mapping[str, str]  # lower-case names; lines of one name are joined with commas
+    client: str  # its address; the name of its key once that was checked
     started_s: float  # on the monotonic clock
-    metadata: Metadata
-    client: str
+    metadata: Metadata  # travels to the model servers
+    deadline: Deadline  # the default until admission has read the request's own
     route: str = "other"
+    arguments: Mapping[str, str] = field(default_factory=dict)  # what the route's placeholders stand for
+    body: bytes = b""
     images: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
+    client_gone: bool = False
     span: "Span | None" = None
+    _query: dict[str, str] | None = None
+
+    @property
+    def call(self) -> CallContext:
+        """What calls of models made for this request carry."""
+        return CallContext(self.deadline, self.metadata)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters. One that is given twice is refused: hosts differ in which of the two they take."""
+        if self._query is None:
+            self._query = _parsed(self.query_string) if self.query_string else {}
+        return self._query
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer that no server has sent yet."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def _parsed(query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError as exc:
+        raise InvalidInputError(f"more than {_MOST_PARAMETERS} query parameters") from exc
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInputError(f"{twice[:40]!r} is given more than once")
+    return found

@@ -16,13 +16,13 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
-    from services.gateway.admission.context import Visit
+    from services.gateway.admission.context import Request
 
 _W3C = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Begins a span for a visit and ends it; spans leave in batches, from a thread of their own."""
+    """Begins a span for a request and ends it; spans leave in batches, from a thread of their own."""
 
     def __init__(self, exporter: SpanExporter | None = None) -> None:
         resource = Resource.create()
@@ -44,16 +44,16 @@ class Tracing:
         context = span.get_span_context()
         return span, f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
-    def end(self, span: Span, visit: Visit, status: int) -> None:
+    def end(self, span: Span, request: Request, status: int) -> None:
         """What became of the request."""
-        span.update_name(f"{visit.method} {visit.route}")
+        span.update_name(f"{request.method} {request.route}")
         span.set_attributes(
             {
-                "http.route": visit.route,
+                "http.route": request.route,
                 "http.response.status_code": status,
-                "cleardigits.request_id": visit.request_id,
-                "cleardigits.images": visit.images,
-                **{f"cleardigits.{stage}_ms": spent for stage, spent in visit.timings_ms.items()},
+                "cleardigits.request_id": request.id,
+                "cleardigits.images": request.images,
+                **{f"cleardigits.{stage}_ms": spent for stage, spent in request.timings_ms.items()},
             }
         )
         if status >= 500:

@@ -10,21 +10,13 @@ import orjson
 
 from services.core.images import encode_png
 from services.core.preprocessing import to_unit
+from services.gateway.admission.context import Answer
 from services.gateway.api.options import Options
 from services.gateway.reading.chain import Reading
 
 JSON = "application/json"
 NPY = "application/x-npy"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer that no server has sent yet."""
-
-    status: int
-    body: bytes
-    content_type: str
-    headers: tuple[tuple[str, str], ...] = ()
+OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,17 +53,22 @@ def read_request(
         budget = limits.budget()
     if decode is None:
         decode = partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
-    kind = (content_type or "").partition(";")[0].strip().lower()
+    kind = _kind(content_type)
     if kind in _ALL_IMAGE_TYPES:
         options = DEFAULTS.updated(query)
         return to_digit(decode(body), preprocess=options.preprocess)[None], options
-    read = _READERS.get(kind)
-    if read is None:
-        raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
-    given, pictures = read(body, content_type or "", limits, decode)
+    check_type(content_type)
+    given, pictures = _READERS[kind](body, content_type or "", limits, decode)
     options = DEFAULTS.updated(given).updated(query)
     budget.check_time()
     return _digits(pictures, options.preprocess, budget), options
+
+
+def check_type(content_type: str | None) -> None:
+    """Refuse a body by its Content-Type, before it is read."""
+    kind = _kind(content_type)
+    if kind not in _ALL_IMAGE_TYPES and kind not in _READERS:
+        raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
 
 
 def parse_json(body: bytes, *, max_depth: int) -> object:
@@ -182,6 +187,10 @@ def _check_count(count: int, limits: Limits) -> None:
         raise InvalidInputError("no images in the request")
     if count > limits.max_images:
         raise TooLargeError(f"{count} images; at most {limits.max_images} in one request")
+
+
+def _kind(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def _said(kind: str) -> str:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.pixels import within_range
 from services.gateway.api.options import DEFAULTS
-from services.gateway.deadlines import Deadline
-from services.gateway.models.transport import Metadata
-from services.gateway.reading.reader import BlockingModel, ReaderLike
+from services.gateway.api.readiness import ModelStatus
+from services.gateway.models.remote import Model
+from services.gateway.models.transport import CallContext
+from services.gateway.reading.reader import Reader
 
 CHAIN = "digits"
 CHAIN_VERSION = "1"  # of this interface; the versions of the two models are in a reply's parameters
-AVAILABLE = "AVAILABLE"
 SLICE_IMAGES = 256  # of one call of a single model, so that others find room between them
+MOST_MAGNITUDE = 1e6  # of a pixel for a single model: far beyond any picture, far below what overflows float32
 
-IMAGES = {"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
-PROBABILITIES = {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}
-DIGIT = {"name": "digit", "datatype": "INT64", "shape": [-1]}
-DENOISED = {"name": "denoised", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
+IMAGES: dict[str, Any] = {"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
+PROBABILITIES: dict[str, Any] = {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}
+DIGIT: dict[str, Any] = {"name": "digit", "datatype": "INT64", "shape": [-1]}
+DENOISED: dict[str, Any] = {"name": "denoised", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +37,27 @@ class Inferred:
     parameters: Mapping[str, object]
 
 
-class ServedModel(Protocol):
+class OfferedModel(Protocol):
     """One model as the protocols see it."""
 
     platform: str
-    outputs: tuple[dict, ...]
+    outputs: tuple[dict[str, Any], ...]
 
-    def versions(self) -> list[str]:
+    async def versions(self) -> tuple[str, ...]:
         """The versions available just now, newest first."""
         ...
 
-    def infer(
-        self, images: np.ndarray, parameters: Mapping[str, object], *, deadline: Deadline, metadata: Metadata
-    ) -> Inferred:
+    async def infer(self, images: np.ndarray, parameters: Mapping[str, object], *, call: CallContext) -> Inferred:
         """Run it on images (n, 28, 28, 1)."""
         ...
 
 
-def served_models(reader: ReaderLike) -> dict[str, ServedModel]:
-    """All there are, by name."""
+def offered_models(reader: Reader, statuses: Mapping[str, ModelStatus]) -> dict[str, OfferedModel]:
+    """All there are, by name; `statuses` are those of the denoiser and the classifier."""
     return {
-        CHAIN: ChainModel(reader),
-        "denoiser": SingleModel(reader.denoiser, DENOISED),
-        "classifier": SingleModel(reader.classifier, PROBABILITIES),
+        CHAIN: ChainModel(reader, tuple(statuses.values())),
+        "denoiser": SingleModel(reader.denoiser, statuses["denoiser"], DENOISED),
+        "classifier": SingleModel(reader.classifier, statuses["classifier"], PROBABILITIES),
     }
 
 
@@ -67,22 +67,23 @@ class ChainModel:
     platform = "cleardigits_chain"
     outputs = (PROBABILITIES, DIGIT, DENOISED)
 
-    def __init__(self, reader: ReaderLike) -> None:
+    def __init__(self, reader: Reader, statuses: Sequence[ModelStatus]) -> None:
         self._reader = reader
+        self._statuses = statuses
 
-    def versions(self) -> list[str]:
-        both = _available(self._reader.denoiser) and _available(self._reader.classifier)
-        return [CHAIN_VERSION] if both else []
+    async def versions(self) -> tuple[str, ...]:
+        """Available while both models are."""
+        both = await asyncio.gather(*(status.versions() for status in self._statuses))
+        return (CHAIN_VERSION,) if all(both) else ()
 
-    def infer(
-        self, images: np.ndarray, parameters: Mapping[str, object], *, deadline: Deadline, metadata: Metadata
-    ) -> Inferred:
+    async def infer(self, images: np.ndarray, parameters: Mapping[str, object], *, call: CallContext) -> Inferred:
+        """As OfferedModel.infer."""
         low, high = float(images.min()), float(images.max())
         if not within_range(low, high):
             raise InvalidInputError(f"{CHAIN} reads images from 0 to 1, not from {low:g} to {high:g}")
         given = {"denoise": parameters["denoise"]} if "denoise" in parameters else {}
         options = DEFAULTS.updated(given)
-        reading = self._reader.read(images, denoise=options.denoise, deadline=deadline, metadata=metadata)
+        reading = await self._reader.read(images, denoise=options.denoise, call=call)
         outputs = {
             "probabilities": reading.scores,
             "digit": reading.digits.astype(np.int64),
@@ -98,21 +99,20 @@ class SingleModel:
 
     platform = "tensorflow_savedmodel"
 
-    def __init__(self, model: BlockingModel, output: dict) -> None:
+    def __init__(self, model: Model, status: ModelStatus, output: dict[str, Any]) -> None:
         self._model = model
+        self._status = status
         self.outputs = (output,)
 
-    def versions(self) -> list[str]:
-        return _available(self._model)
+    async def versions(self) -> tuple[str, ...]:
+        """As OfferedModel.versions."""
+        return await self._status.versions()
 
-    def infer(
-        self, images: np.ndarray, parameters: Mapping[str, object], *, deadline: Deadline, metadata: Metadata
-    ) -> Inferred:
+    async def infer(self, images: np.ndarray, parameters: Mapping[str, object], *, call: CallContext) -> Inferred:
+        """As OfferedModel.infer, in slices one after another."""
+        if max(abs(float(images.min())), abs(float(images.max()))) > MOST_MAGNITUDE:
+            raise InvalidInputError(f"a pixel is beyond ±{MOST_MAGNITUDE:g}: no model computes with it")
         slices = [images[start : start + SLICE_IMAGES] for start in range(0, len(images), SLICE_IMAGES)]
-        parts = [self._model.predict(part, deadline=deadline, metadata=metadata) for part in slices]
+        parts = [await self._model.predict(part, call=call) for part in slices]
         array = parts[0].array if len(parts) == 1 else np.concatenate([part.array for part in parts])
         return Inferred({self.outputs[0]["name"]: array}, str(parts[-1].version), {})
-
-
-def _available(model: BlockingModel) -> list[str]:
-    return [str(item.version) for item in model.status() if item.state == AVAILABLE]

@@ -2,14 +2,78 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from services.core.errors import ModelError
-from services.gateway.metrics import Metrics
+import orjson
+
+from services.core.errors import ModelError, ModelTimeoutError
+from services.gateway.admission.context import Answer, Request
+from services.gateway.api.answers import JSON
+from services.gateway.api.operations import Operation
+from services.gateway.metrics import CONTENT_TYPE, Metrics
 from services.gateway.models.remote import Model
 
-_ASK_TIMEOUT_S = 1.0
+ASK_TIMEOUT_S = 1.0  # of one question to a model server
+_PROBE_WAIT_S = 0.08  # a probe is answered within 100 ms, with what is known by then
+_STALE_S = 2 * ASK_TIMEOUT_S  # an older answer is none
+AVAILABLE = "AVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a model server said last."""
+
+    versions: tuple[str, ...]  # the available ones, newest first
+    error: ModelError | None
+    at_s: float
+
+
+class ModelStatus:
+    """The available versions of one model. Asked in the background, one question at a time, however many wait."""
+
+    def __init__(self, role: str, model: Model, *, cache_s: float, metrics: Metrics) -> None:
+        self.role = role
+        self._model = model
+        self._cache_s = cache_s
+        self._metrics = metrics
+        self._asking: asyncio.Task[None] | None = None
+        self._known = Known((), ModelTimeoutError(f"{model.name} has not answered yet"), float("-inf"))
+
+    async def known(self, *, within_s: float) -> Known:
+        """What the server says now, or what it said last when it takes longer than `within_s`."""
+        if time.monotonic() - self._known.at_s > self._cache_s:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+            await asyncio.wait((self._asking,), timeout=within_s)
+        if time.monotonic() - self._known.at_s > _STALE_S and self._known.error is None:
+            return Known((), ModelTimeoutError(f"{self._model.name} does not answer"), self._known.at_s)
+        return self._known
+
+    async def versions(self) -> tuple[str, ...]:
+        """The available versions, newest first; ModelError where the server does not say."""
+        found = await self.known(within_s=ASK_TIMEOUT_S)
+        if found.error is not None:
+            raise found.error
+        return found.versions
+
+    def state(self, known: Known) -> str:
+        """In a word what /readyz says of the model."""
+        if known.error is not None:
+            return str(known.error)
+        return "available" if known.versions else f"{self._model.name} has no AVAILABLE version"
+
+    async def _ask(self) -> None:
+        try:
+            found = await self._model.status(timeout_s=ASK_TIMEOUT_S)
+        except ModelError as exc:
+            self._known = Known((), exc, time.monotonic())
+        else:
+            versions = tuple(str(item.version) for item in found if item.state == AVAILABLE)
+            self._known = Known(versions, None, time.monotonic())
+        finally:
+            self._asking = None
+        self._metrics.available(self.role, bool(self._known.versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,44 +86,42 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Asks both models; an answer is reused for a moment, so that many probes cost few calls."""
+    """Whether the gateway can answer requests: what its models say, and whether it is stopping."""
 
     def __init__(
-        self,
-        models: dict[str, Model],
-        *,
-        cache_s: float,
-        metrics: Metrics,
-        draining: Callable[[], bool],
-        required: frozenset[str],
+        self, models: Mapping[str, ModelStatus], *, draining: Callable[[], bool], required: frozenset[str]
     ) -> None:
         self._models = models
-        self._cache_s = cache_s
-        self._metrics = metrics
         self._draining = draining
         self._required = required
-        self._asking = asyncio.Lock()
-        self._answer: dict[str, str] = {}
-        self._answered_at_s = 0.0
 
     async def __call__(self) -> Readiness:
-        """Ready, or why not. A gateway that is shutting down is not ready, whatever its models say."""
+        """Ready, or why not, within the time a probe has. A gateway that is stopping is not ready."""
         if self._draining():
             return Readiness(False, {}, draining=True)
-        async with self._asking:
-            if not self._answer or time.monotonic() - self._answered_at_s > self._cache_s:
-                found = await asyncio.gather(*(self._ask(model) for model in self._models.values()))
-                self._answer = dict(zip(self._models, found, strict=True))
-                self._answered_at_s = time.monotonic()
-        for role, state in self._answer.items():
-            self._metrics.available(role, state == "available")
-        return Readiness(all(self._answer[role] == "available" for role in self._required), self._answer)
+        models = self._models.values()
+        found = await asyncio.gather(*(model.known(within_s=_PROBE_WAIT_S) for model in models))
+        states = {model.role: model.state(known) for model, known in zip(models, found, strict=True)}
+        return Readiness(all(states[role] == "available" for role in self._required), states)
 
-    async def _ask(self, model: Model) -> str:
-        try:
-            versions = await model.status(timeout_s=_ASK_TIMEOUT_S)
-        except ModelError as exc:
-            return str(exc)
-        if any(version.state == "AVAILABLE" for version in versions):
-            return "available"
-        return f"{model.name} has no AVAILABLE version"
+
+def probe_operations(readiness: ReadinessCheck, metrics: Metrics) -> list[Operation]:
+    """/healthz, /readyz and /metrics."""
+
+    async def healthz(_request: Request) -> Answer:
+        return Answer(200, b'{"status":"alive"}', JSON)
+
+    async def readyz(_request: Request) -> Answer:
+        found = await readiness()
+        document = {"ready": found.ready, "draining": found.draining, "models": found.models}
+        return Answer(200 if found.ready else 503, orjson.dumps(document), JSON)
+
+    async def get_metrics(_request: Request) -> Answer:
+        await readiness()  # so that cleardigits_model_available is about now, even where /readyz is never asked
+        return Answer(200, metrics.text(), CONTENT_TYPE)
+
+    return [
+        Operation("GET", "/healthz", healthz),
+        Operation("GET", "/readyz", readyz),
+        Operation("GET", "/metrics", get_metrics),
+    ]

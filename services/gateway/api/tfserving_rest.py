@@ -2,70 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import orjson
-from flask import Blueprint, Response, abort, g, request
 
-from services.gateway.api.bodies import parse_json
-from services.gateway.api.offered_models import CHAIN, CHAIN_VERSION, DIGIT, IMAGES, PROBABILITIES, ChainModel
-from services.gateway.api.tfserving_messages import SIGNATURE, read_predict_request
-from services.gateway.limits import Limits
-from services.gateway.reading.reader import ReaderLike
+from services.core.errors import NotFoundError
+from services.gateway.admission.context import Answer, Request
+from services.gateway.api.answers import JSON
+from services.gateway.api.intake import Intake
+from services.gateway.api.offered_models import CHAIN, CHAIN_VERSION, DIGIT, IMAGES, PROBABILITIES, OfferedModel
+from services.gateway.api.operations import Operation
+from services.gateway.api.readiness import AVAILABLE
+from services.gateway.api.tfserving_messages import SIGNATURE
 
 METHOD = "tensorflow/serving/predict"
+QUICK_IMAGES = 64  # answers for more are written in a thread
 
 _DTYPES = {"FP32": "DT_FLOAT", "INT64": "DT_INT64"}
 _OUTPUTS = (PROBABILITIES["name"], DIGIT["name"])
 
 
-def tfserving_rest_blueprint(reader: ReaderLike, limits: Limits) -> Blueprint:
-    """The routes of /v1/models over a reader of digits."""
-    chain = ChainModel(reader)
-    tfserving = Blueprint("tfserving_rest", __name__, url_prefix="/v1/models")
+class TfServingRest:
+    """The operations of /v1/models."""
 
-    @tfserving.get("/digits")
-    @tfserving.get("/digits/versions/<version>")
-    def status(version: str | None = None) -> Response:
-        _check_version(version)
-        state = "AVAILABLE" if chain.versions() else "LOADING"
-        return _json(
-            {
-                "model_version_status": [
-                    {"version": CHAIN_VERSION, "state": state, "status": {"error_code": "OK", "error_message": ""}}
-                ]
-            }
-        )
+    def __init__(self, chain: OfferedModel, intake: Intake) -> None:
+        self._chain = chain
+        self._intake = intake
 
-    @tfserving.get("/digits/metadata")
-    @tfserving.get("/digits/versions/<version>/metadata")
-    def metadata(version: str | None = None) -> Response:
-        _check_version(version)
+    def operations(self) -> list[Operation]:
+        """All routes, each with and without a version."""
+        actions = {"": ("GET", self.status), "/metadata": ("GET", self.metadata), ":predict": ("POST", self.predict)}
+        return [
+            Operation(method, f"/v1/models/{CHAIN}{version}{action}", run)
+            for action, (method, run) in actions.items()
+            for version in ("", "/versions/<version>")
+        ]
+
+    async def status(self, request: Request) -> Answer:
+        """The state of the one version."""
+        _check_version(request)
+        state = AVAILABLE if await self._chain.versions() else "LOADING"
+        status = {"error_code": "OK", "error_message": ""}
+        return _json({"model_version_status": [{"version": CHAIN_VERSION, "state": state, "status": status}]})
+
+    async def metadata(self, request: Request) -> Answer:
+        """The signature."""
+        _check_version(request)
         return _json(_METADATA)
 
-    @tfserving.post("/digits:predict")
-    @tfserving.post("/digits/versions/<version>:predict")
-    def predict(version: str | None = None) -> Response:
-        _check_version(version)
-        body = parse_json(request.get_data(), max_depth=limits.max_json_depth)
-        images, by_row = read_predict_request(body, max_images=limits.max_images)
-        g.images = len(images)
-        outputs = chain.infer(images, {}, deadline=g.deadline, metadata=g.metadata).outputs
-        columns = {name: outputs[name] for name in _OUTPUTS}
-        if not by_row:
-            return _json({"outputs": columns})
-        rows = zip(columns["probabilities"], columns["digit"].tolist(), strict=True)
-        return _json({"predictions": [dict(zip(_OUTPUTS, row, strict=True)) for row in rows]})
-
-    return tfserving
+    async def predict(self, request: Request) -> Answer:
+        """Run the chain."""
+        _check_version(request)
+        images, by_row = await self._intake.predict(
+            request.body, encoding=request.headers.get("content-encoding"), until_s=request.deadline.at_s
+        )
+        request.images = len(images)
+        outputs = (await self._chain.infer(images, {}, call=request.call)).outputs
+        if len(images) <= QUICK_IMAGES:
+            return _predicted(outputs, by_row)
+        return await asyncio.to_thread(_predicted, outputs, by_row)
 
 
-def _check_version(version: str | None) -> None:
-    if version not in (None, CHAIN_VERSION):
-        abort(404, f"Could not find version {version} of model {CHAIN}")
+def _check_version(request: Request) -> None:
+    version = request.arguments.get("version", CHAIN_VERSION)
+    if version != CHAIN_VERSION:
+        raise NotFoundError(f"Could not find version {version[:40]} of model {CHAIN}")
 
 
-def _tensor_info(tensor: Mapping[str, object]) -> dict:
+def _predicted(outputs: Mapping[str, np.ndarray], by_row: bool) -> Answer:
+    columns = {name: outputs[name] for name in _OUTPUTS}
+    if not by_row:
+        return _json({"outputs": columns})
+    rows = zip(columns["probabilities"], columns["digit"].tolist(), strict=True)
+    return _json({"predictions": [dict(zip(_OUTPUTS, row, strict=True)) for row in rows]})
+
+
+def _tensor_info(tensor: Mapping[str, Any]) -> dict[str, object]:
     sizes = [{"size": str(size), "name": ""} for size in tensor["shape"]]
     return {
         "dtype": _DTYPES[tensor["datatype"]],
@@ -74,8 +89,8 @@ def _tensor_info(tensor: Mapping[str, object]) -> dict:
     }
 
 
-def _json(value: object) -> Response:
-    return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), mimetype="application/json")
+def _json(value: object) -> Answer:
+    return Answer(200, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), JSON)
 
 
 _METADATA = {

@@ -18,8 +18,7 @@ from services.core.errors import (
 )
 from services.core.lane import SCHEME, Code, Method
 from services.core.tensors import from_proto, to_proto
-from services.gateway.deadlines import Deadline
-from services.gateway.models.transport import CallFailedError, Metadata, Wire
+from services.gateway.models.transport import CallContext, CallFailedError, Metadata, Wire
 from services.pb import tfserving_pb2 as pb
 
 _ERRORS = {
@@ -28,6 +27,11 @@ _ERRORS = {
     Code.RESOURCE_EXHAUSTED: ModelRefusedError,  # TF Serving: all --grpc_max_threads are taken
     Code.FAILED_PRECONDITION: ModelRefusedError,  # TF Serving: another call of the same batch had a wrong shape
     Code.DEADLINE_EXCEEDED: ModelTimeoutError,
+}
+_SAID = {
+    ModelNotFoundError: "is not being served",
+    ModelUnavailableError: "cannot be reached",
+    ModelRefusedError: "refused the call",
 }
 
 
@@ -52,7 +56,7 @@ class Model(Protocol):
 
     name: str
 
-    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction: ...
+    async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction: ...
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]: ...
 
@@ -81,15 +85,15 @@ class RemoteModel:
         self.timeout_s = timeout_s
         self._wire = wire_to(target, connect_s=connect_s)
 
-    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
-        """Ask for `output` of `images`, within the deadline; ServiceError of the fitting kind otherwise."""
+    async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
+        """Ask for `output` of `images`, within the call's deadline; ServiceError of the fitting kind otherwise."""
         request = pb.PredictRequest()
         request.model_spec.name = self.name
         if self.label:
             request.model_spec.version_label = self.label
         request.inputs["images"].CopyFrom(to_proto(images))
-        timeout_s = min(self.timeout_s, deadline.remaining_s())
-        answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, metadata)
+        timeout_s = min(self.timeout_s, call.deadline.remaining_s())
+        answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, call.metadata)
         return self._prediction(answer, len(images))
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
@@ -118,7 +122,8 @@ class RemoteModel:
         kind = _ERRORS.get(failure.code, ModelResponseError)
         if kind is ModelTimeoutError:
             return ModelTimeoutError(f"{self.name} did not answer in {timeout_s:.1f} s")
-        return kind(f"{self.name}: {failure.code.name}: {failure}")
+        # Addresses and the server's own words stay in `failure`, which the log gets: callers need neither.
+        return kind(f"{self.name} {_SAID.get(kind, 'answered with an error')} ({failure.code.name})")
 
     def _parsed(self, message: type, data: bytes) -> object:
         try:

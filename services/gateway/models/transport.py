@@ -1,11 +1,25 @@
 """How a call reaches a model server: the Wire protocol, which the lane and gRPC implement."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from services.core.lane import Code, Method
+from services.gateway.deadlines import Deadline
 
 Metadata = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What every call of a model carries besides its images."""
+
+    deadline: Deadline
+    metadata: Metadata = ()
+
+    def share(self, part: float) -> "CallContext":
+        """The same with `part` of the time that is left, for a stage that something else must follow."""
+        return replace(self, deadline=self.deadline.share(part))
 
 
 # No model has answered, and the next attempt may meet another server, a free thread or another batch. TensorFlow

@@ -17,10 +17,10 @@ import numpy as np
 
 from services.core.errors import DeadlineError, OverloadedError
 from services.gateway.deadlines import Deadline
-from services.gateway.models.transport import Metadata
+from services.gateway.models.transport import CallContext
 from services.gateway.reading.chain import Reading
 
-Chain = Callable[[np.ndarray, np.ndarray, Deadline, Metadata], Awaitable[Reading]]
+Chain = Callable[[np.ndarray, np.ndarray, CallContext], Awaitable[Reading]]
 
 _PACE_IS_FRESH_S = 30.0
 _NEWEST_WEIGHS = 0.2
@@ -42,8 +42,7 @@ class _Item:
 
     images: np.ndarray
     applied: np.ndarray
-    deadline: Deadline
-    metadata: Metadata
+    call: CallContext
     answer: asyncio.Future[Reading]
     arrived_s: float
     batch: "_Batch | None" = None
@@ -57,7 +56,7 @@ class _Batch:
     images: int
     started_s: float
     live: int  # callers still waiting for it
-    call: asyncio.Task[Reading] = field(init=False)
+    task: asyncio.Task[Reading] = field(init=False)
 
 
 class Batcher:
@@ -85,16 +84,14 @@ class Batcher:
         self._start_is_due = False
         self._pace = _Pace()
 
-    async def submit(
-        self, images: np.ndarray, applied: np.ndarray, *, deadline: Deadline, metadata: Metadata = (), more: int = 0
-    ) -> Reading:
+    async def submit(self, images: np.ndarray, applied: np.ndarray, *, call: CallContext, more: int = 0) -> Reading:
         """The reading of `images`; a caller who stops waiting, at the deadline or before, cancels.
 
         `more` says how many images of the same request will follow, for the estimate of time.
         """
         loop = asyncio.get_running_loop()
-        self._refuse_what_cannot_be_done(len(images), more, deadline)
-        item = _Item(images, applied, deadline, metadata, loop.create_future(), time.monotonic())
+        self._refuse_what_cannot_be_done(len(images), more, call.deadline)
+        item = _Item(images, applied, call, loop.create_future(), time.monotonic())
         self._waiting.append(item)
         self._count_waiting(len(images))
         if self._running < self._in_flight:
@@ -136,15 +133,14 @@ class Batcher:
         self._start_is_due = False
         while self._running < self._in_flight and (batch := self._take()):
             self._running += 1
-            deadline = max((item.deadline for item in batch.items), key=lambda each: each.at_s)
+            call = max((item.call for item in batch.items), key=lambda each: each.deadline.at_s)
             if len(batch.items) == 1:
                 images, applied = batch.items[0].images, batch.items[0].applied
             else:
                 images = np.concatenate([item.images for item in batch.items])
                 applied = np.concatenate([item.applied for item in batch.items])
-            metadata = next((item.metadata for item in batch.items if item.metadata), ())
-            batch.call = asyncio.ensure_future(self._chain(images, applied, deadline, metadata))
-            batch.call.add_done_callback(partial(self._finish, batch))
+            batch.task = asyncio.ensure_future(self._chain(images, applied, call))
+            batch.task.add_done_callback(partial(self._finish, batch))
 
     def _take(self) -> _Batch | None:
         """The next items that fit into one call."""
@@ -167,18 +163,18 @@ class Batcher:
         self._observer.batch_started(images, [now - item.arrived_s for item in items])
         return batch
 
-    def _finish(self, batch: _Batch, call: asyncio.Task[Reading]) -> None:
+    def _finish(self, batch: _Batch, task: asyncio.Task[Reading]) -> None:
         running, self._running = self._running, self._running - 1
-        failure = None if call.cancelled() else call.exception()
-        if call.cancelled() or failure:
+        failure = None if task.cancelled() else task.exception()
+        if task.cancelled() or failure:
             for item in batch.items:
                 if not item.answer.done():
                     item.answer.set_exception(failure) if failure else item.answer.cancel()
         else:
             if batch.images * 2 >= self._batch_images:  # small batches would make work look slower than it is
                 self._pace.note((time.monotonic() - batch.started_s) / batch.images / running)
-            self._observer.batch_read(call.result())
-            self._hand_out(batch, call.result())
+            self._observer.batch_read(task.result())
+            self._hand_out(batch, task.result())
         self._start()
 
     @staticmethod
@@ -199,7 +195,7 @@ class Batcher:
             return
         item.batch.live -= 1
         if item.batch.live == 0:
-            item.batch.call.cancel()
+            item.batch.task.cancel()
 
     def _count_waiting(self, change: int) -> None:
         self._waiting_images += change

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.core.errors import ModelError
-from services.gateway.deadlines import Deadline
 from services.gateway.models.remote import Model
-from services.gateway.models.transport import Metadata
+from services.gateway.models.transport import CallContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +67,22 @@ async def read_digits(
     *,
     denoiser: Model,
     classifier: Model,
-    deadline: Deadline,
-    metadata: Metadata = (),
+    call: CallContext,
     without_denoiser: bool = False,
 ) -> Reading:
     """Clean the images that `applied` marks, then classify all; `without_denoiser` allows to go on when it is down."""
     started = time.perf_counter()
     cleaned, denoiser_version, degraded = noisy, None, False
     if applied.any():
-        time_for_it = deadline.share(0.5) if without_denoiser else deadline
+        first = call.share(0.5) if without_denoiser else call
         try:
-            cleaned, denoiser_version = await _clean(noisy, applied, denoiser, time_for_it, metadata)
+            cleaned, denoiser_version = await _clean(noisy, applied, denoiser, first)
         except ModelError:
             if not without_denoiser:
                 raise
             degraded, applied = True, np.zeros_like(applied)
     denoised = time.perf_counter()
-    answer = await classifier.predict(cleaned, deadline=deadline, metadata=metadata)
+    answer = await classifier.predict(cleaned, call=call)
     classified = time.perf_counter()
     return Reading(
         digits=answer.array.argmax(axis=1),
@@ -99,13 +97,11 @@ async def read_digits(
     )
 
 
-async def _clean(
-    noisy: np.ndarray, applied: np.ndarray, denoiser: Model, deadline: Deadline, metadata: Metadata
-) -> tuple[np.ndarray, int]:
+async def _clean(noisy: np.ndarray, applied: np.ndarray, denoiser: Model, call: CallContext) -> tuple[np.ndarray, int]:
     if applied.all():
-        answer = await denoiser.predict(noisy, deadline=deadline, metadata=metadata)
+        answer = await denoiser.predict(noisy, call=call)
         return answer.array, answer.version
-    answer = await denoiser.predict(noisy[applied], deadline=deadline, metadata=metadata)
+    answer = await denoiser.predict(noisy[applied], call=call)
     cleaned = noisy.copy()
     cleaned[applied] = answer.array
     return cleaned, answer.version

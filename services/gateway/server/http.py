@@ -1,183 +1,186 @@
-"""The gateway as granian runs it: small requests for digits on the event loop, everything else through Flask.
-
-A Flask view costs more than the models do for one digit, so POST /v1/recognize with a small body takes a short cut: the
-same edge, decoder, chain, answers and problems, without Flask and without a thread. Tests hold the two ways equal.
-"""
+"""The gateway's HTTP server: connections and their limits, and the way from a request to its operation."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from urllib.parse import parse_qsl
+from email.utils import formatdate
+from itertools import chain
 
-from services.core.errors import ClientGoneError, DeadlineError, OverloadedError, ServiceError
-from services.core.image_headers import read_header
-from services.gateway.admission.context import Visit
-from services.gateway.admission.encoding import check_length, inflate
-from services.gateway.admission.problems import problem_of, unexpected
-from services.gateway.api.answers import Answer
-from services.gateway.api.recognize import RECOGNIZE
-from services.gateway.app import Gateway, create_app
-from services.gateway.config import GatewayConfig, tracing_is_wanted
-from services.gateway.deadlines import Deadline
-from services.gateway.reading.reader import Calls
-from services.gateway.server.disconnects import Presence
-from services.gateway.server.wsgi import address_of, environ_of, run_wsgi
+from services.core.errors import DeadlineError, OverloadedError
+from services.gateway.admission.context import Answer
+from services.gateway.admission.problems import problem_of, problem_of_status
+from services.gateway.app import create_app
+from services.gateway.gateway import Gateway
+from services.gateway.server.connection import Connection, Exchange, State
+from services.gateway.server.routes import Routes
 
-SHORT_CUT_BYTES = 16 * 1024
-QUICK_PIXELS = 64 * 64  # larger pictures, and bodies of other kinds, are decoded in a thread: the loop must not wait
-HELD_BODIES = 8  # of the largest size, in memory at the same time
+SMALL_BODY_BYTES = 64 * 1024  # bodies up to here are always read: as many as there are connections
+HELD_BODIES = 4  # of the largest size: larger ones may hold so much memory together
+STALLED_S = 10.0  # without a byte of a body, or without a byte of an answer that was read
+LINGER_S = 2.0
+_SWEEP_S = 0.5
+_BACKLOG = 2048
 
 
-class Server:
-    """An RSGI application: granian calls `__rsgi_init__` once in each worker, then `__rsgi__` for each request."""
+class HttpServer:
+    """The connections of one worker process. `start` on the loop where the gateway lives."""
 
-    def __init__(
-        self, config: GatewayConfig, *, draining: Callable[[], bool] = lambda: False, worker_restarts: int = 0
-    ) -> None:
-        self._config = config
-        self._worker_restarts = worker_restarts
-        self._limits = config.limits
-        self._short_cut_bytes = min(SHORT_CUT_BYTES, config.max_body_bytes)
-        self._draining = draining
+    def __init__(self, gateway: Gateway) -> None:
+        config = gateway.config
+        self.limits = gateway.limits
+        self.stopping = False
+        self.now = time.monotonic
+        self.time_limits = {
+            State.FRESH: 2 * config.header_timeout_s,
+            State.HEAD: config.header_timeout_s,
+            State.BODY: STALLED_S,
+            State.FLUSH: STALLED_S,
+            State.IDLE: config.idle_timeout_s,
+            State.LINGER: LINGER_S,
+        }
+        self._gateway = gateway
+        self._most = config.max_connections
+        # Behind proxies all connections come from a few addresses.
+        self._most_of_address = self._most if config.trusted_proxies else config.max_connections_per_address
+        self._connections: set[Connection] = set()
+        self._of_address: dict[str, int] = {}
+        # Closed when there are too many, those that never sent a request first, in each the oldest first.
+        self._fresh: dict[Connection, None] = {}
+        self._idle: dict[Connection, None] = {}
         self._held_bytes = 0
-        # Questions and work apart: a probe never waits behind ten thousand images.
-        self._for_work = ThreadPoolExecutor(HELD_BODIES, "flask-work")
-        self._for_questions = ThreadPoolExecutor(2, "flask-ask")
+        self._threads = ThreadPoolExecutor(4, "pages")
+        self._date = (0, b"")
 
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Build the application on the worker's own loop; channels are opened here, after any fork."""
-        tracing = None
-        if tracing_is_wanted():
-            from services.gateway.admission.tracing import Tracing
+    async def start(self, sock: socket.socket) -> None:
+        """Accept connections of a bound socket."""
+        self.loop = asyncio.get_running_loop()
+        host, port = sock.getsockname()[:2]
+        app = create_app(self._gateway, self.loop)
+        self._routes = Routes(self._gateway, app, self._threads, server=(host, port))
+        self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG)
+        self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)
 
-            tracing = Tracing()
-        self._app = create_app(
-            self._config, loop=loop, draining=self._draining, tracing=tracing, worker_restarts=self._worker_restarts
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more, let requests under way finish, cancel what is left when the time is up."""
+        self.stopping = True
+        self._server.close()
+        for connection in list(self._connections):
+            connection.stop()
+        ends = time.monotonic() + grace_s
+        while self._connections and time.monotonic() < ends:
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections):
+            connection.cancel()
+        for _ in range(20):  # for the answers that say so
+            if not self._connections:
+                break
+            await asyncio.sleep(0.01)
+        self._sweeping.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, exchange: Exchange) -> tuple[Answer, str]:
+        """The answer to a request, and the request's id."""
+        request = self._gateway.admission.enter(
+            exchange.method,
+            exchange.path,
+            exchange.query,
+            exchange.headers,
+            exchange.connection.address,
+            exchange.started_s,
         )
-        self._gateway: Gateway = self._app.extensions["gateway"]
-        self._presence = Presence(loop)
+        exchange.request = request
+        operation, request.arguments = self._routes.find(exchange.method, exchange.path)
+        return await self._gateway.respond(request, operation, exchange.receive), request.id
 
-    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up what is still waiting, so that no thread waits for it for ever, and let go of the model servers."""
-        loop.run_until_complete(self._close())
-        for threads in (self._for_work, self._for_questions):
-            threads.shutdown(wait=False, cancel_futures=True)
-        if self._gateway.edge.tracing is not None:
-            self._gateway.edge.tracing.close()
-
-    async def _close(self) -> None:
-        waiting = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await self._gateway.reader.close()
-
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        """One request."""
-        length = scope.headers.get("content-length")
-        if scope.path == RECOGNIZE and scope.method == "POST" and length and int(length) <= self._short_cut_bytes:
-            await self._recognize(scope, protocol)
-        else:
-            await self._through_flask(scope, protocol, int(length) if length else None)
-
-    async def _recognize(self, scope: Any, protocol: Any) -> None:
-        """The short cut."""
-        visit = self._enter(scope)
-        visit.route = RECOGNIZE
-        entry = self._presence.begin(protocol, asyncio.current_task().cancel)
-        answer = None
-        try:
-            deadline = self._gateway.edge.admit(visit, scope.headers.get)
-            answer = await deadline.hold(self._read(visit, deadline, scope, protocol))
-        except ServiceError as error:
-            answer = self._problem(visit, error)
-        except asyncio.CancelledError:
-            answer = self._problem(visit, ClientGoneError("the client closed the connection"))
-        finally:  # an exception nobody foresaw is answered here, and goes on into granian's log
-            self._presence.end(entry)
-            self._send(protocol, visit, answer or unexpected(path=RECOGNIZE, request_id=visit.request_id))
-
-    async def _read(self, visit: Visit, deadline: Deadline, scope: Any, protocol: Any) -> Answer:
-        header = scope.headers.get
-        body = await protocol()
-        encoding = header("content-encoding")
-        if encoding:
-            body = inflate(body, encoding.lower(), self._limits)
-        query = dict(parse_qsl(scope.query_string, keep_blank_values=True)) if scope.query_string else {}
-        recognize = self._gateway.recognize
-        content_type = header("content-type")
-        if _is_quick(content_type, body):
-            images, options = recognize.decode(visit, body, content_type, query)
-        else:
-            loop = asyncio.get_running_loop()
-            images, options = await loop.run_in_executor(
-                self._for_work, recognize.decode, visit, body, content_type, query
-            )
-        reading = await self._gateway.reader.read(
-            images, denoise=options.denoise, deadline=deadline, metadata=visit.metadata
+    def malformed(self, connection: Connection, status: int, detail: str) -> tuple[Answer, str]:
+        """The answer to what is no request; it is counted and logged as one."""
+        admission = self._gateway.admission
+        request = admission.enter("-", "-", "", {}, connection.address, connection.since_s)
+        title = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long"}.get(
+            status, "Request Header Fields Too Large"
         )
-        return recognize.answer(visit, images, options, reading, header("accept"))
+        answer = problem_of_status(status, title, detail, path="", request_id=request.id)
+        admission.leave(request, status)
+        return answer, request.id
 
-    async def _through_flask(self, scope: Any, protocol: Any, length: int | None) -> None:
-        """The long way: read the body within its limits, then a thread."""
-        arrived_s = time.monotonic()
-        calls = Calls()
-        entry = self._presence.begin(protocol, calls.give_up)
-        held: list[int] = []
-        try:
-            async with asyncio.timeout(self._config.max_request_timeout_ms / 1e3):
-                body = await self._body(protocol, length, held)
-            environ = environ_of(scope, body, arrived_s=arrived_s)
-            threads = self._for_questions if scope.method in ("GET", "HEAD", "OPTIONS") else self._for_work
-            answer = await run_wsgi(self._app, environ, threads, calls)
-        except (ServiceError, TimeoutError) as error:
-            if not isinstance(error, ServiceError):
-                error = DeadlineError("the body did not arrive in time")
-            visit = self._enter(scope)
-            self._send(protocol, visit, self._problem(visit, error))
-        else:
-            protocol.response_bytes(answer.status, answer.headers, answer.body)
-        finally:
-            self._held_bytes -= sum(held)
-            self._presence.end(entry)
+    def opened(self, connection: Connection) -> None:
+        """Make room for a new connection, or refuse it."""
+        address = connection.address
+        of_address = self._of_address.get(address, 0)
+        self._connections.add(connection)
+        self._of_address[address] = of_address + 1
+        if of_address >= self._most_of_address:
+            self._make_room(connection, address)
+        elif len(self._connections) > self._most:
+            self._make_room(connection, None)
 
-    async def _body(self, protocol: Any, length: int | None, held: list[int]) -> bytes:
-        """The whole body; refused as soon as it is known to be too large, or memory for it is short."""
-        if length is not None:
-            check_length(length, self._limits)
-            self._hold(length, held)
-            return await protocol()
-        parts: list[bytes] = []
-        async for part in protocol:
-            self._hold(len(part), held)
-            parts.append(part)
-            check_length(sum(held), self._limits)
-        return b"".join(parts)
+    def lost(self, connection: Connection) -> None:
+        """The connection is closed."""
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._fresh.pop(connection, None)
+            self._idle.pop(connection, None)
+            left = self._of_address[connection.address] - 1
+            if left:
+                self._of_address[connection.address] = left
+            else:
+                del self._of_address[connection.address]
 
-    def _hold(self, size: int, held: list[int]) -> None:
-        if self._held_bytes + size > HELD_BODIES * self._limits.max_body_bytes:
-            raise OverloadedError(f"bodies of {self._held_bytes} bytes are being read already", retry_after_s=1.0)
-        held.append(size)
-        self._held_bytes += size
+    def entered(self, connection: Connection, state: State) -> None:
+        """Keep those without a request in the order in which they began to wait."""
+        if state is State.IDLE:
+            self._idle[connection] = None
+        elif state is State.FRESH:
+            self._fresh[connection] = None
+        elif state is not State.HEAD:
+            self._idle.pop(connection, None)
+            self._fresh.pop(connection, None)
 
-    def _enter(self, scope: Any) -> Visit:
-        return self._gateway.edge.enter(scope.method, scope.path, scope.headers.get, address_of(scope))
+    def hold(self, exchange: Exchange) -> OverloadedError | None:
+        """Count memory for a body that grew; an error where large bodies hold too much already."""
+        if exchange.size <= SMALL_BODY_BYTES:
+            return None
+        more = exchange.size - exchange.held
+        if self._held_bytes + more > HELD_BODIES * self.limits.max_body_bytes:
+            return OverloadedError(f"bodies of {self._held_bytes} bytes are being read already", retry_after_s=1.0)
+        self._held_bytes += more
+        exchange.held += more
+        return None
 
-    def _problem(self, visit: Visit, error: ServiceError) -> Answer:
-        self._gateway.edge.refused(error)
-        return problem_of(error, path=visit.path, request_id=visit.request_id)
+    def release(self, exchange: Exchange) -> None:
+        """The request is answered, or will not be."""
+        self._held_bytes -= exchange.held
+        exchange.held = 0
 
-    def _send(self, protocol: Any, visit: Visit, answer: Answer) -> None:
-        headers = [("content-type", answer.content_type), ("x-request-id", visit.request_id), *answer.headers]
-        protocol.response_bytes(answer.status, headers, answer.body)
-        self._gateway.edge.leave(visit, answer.status)
+    @staticmethod
+    def stalled_body() -> DeadlineError:
+        """What a client is told that stopped sending."""
+        return DeadlineError("the body did not arrive in time")
 
+    def date_line(self) -> bytes:
+        """The Date header, made once a second."""
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = second, f"date: {formatdate(second, usegmt=True)}\r\n".encode("ascii")
+        return self._date[1]
 
-def _is_quick(content_type: str | None, body: bytes) -> bool:
-    """Whether decoding takes microseconds: a few bytes can promise millions of pixels."""
-    if not (content_type and content_type.startswith("image/")):
-        return False
-    header = read_header(body)
-    return header.width * header.height <= QUICK_PIXELS
+    def _make_room(self, connection: Connection, address: str | None) -> None:
+        """Close the one that has waited longest without a request, of `address` if given; else refuse the new one."""
+        self._gateway.metrics.rejected.labels("connections").inc()
+        for waiting in chain(self._fresh, self._idle):
+            if waiting is not connection and (address is None or waiting.address == address):
+                waiting.close()
+                return
+        error = OverloadedError("too many connections", retry_after_s=1.0)
+        answer = problem_of(error, path="", request_id="-")
+        connection.answer_and_close(
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: %b\r\ncontent-length: %d\r\nretry-after: 1\r\n"
+            b"connection: close\r\n\r\n%b" % (answer.content_type.encode(), len(answer.body), answer.body)
+        )
+
+    def _sweep(self) -> None:
+        now_s = time.monotonic()
+        for connection in list(self._connections):
+            connection.overdue(now_s)
+        self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)

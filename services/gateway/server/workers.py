@@ -1,4 +1,7 @@
-"""Worker processes, and how they stop: granian, told what the settings say."""
+"""Worker processes: started with a listening socket each, replaced when they die, stopped together.
+
+The parent has one thread and imports little. It holds the sockets, so that connections wait while a worker is replaced.
+"""
 
 import ctypes
 import logging
@@ -9,68 +12,153 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
-from functools import partial
-
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
-from granian.server import Server as Granian
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import c_int
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
 
 from services.gateway.config import GatewayConfig
 
 log = logging.getLogger(__name__)
 
-_STOP = {signal.SIGTERM, signal.SIGINT}
+STOP = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_TO_THE_ROOT_LOGGER = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+_CALM_S = 1.0  # a worker that lived shorter is not replaced at once
+_FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Numbers in memory that the parent and all workers see."""
+
+    draining: c_int  # 1 once the gateway begins to stop
+    restarts: c_int  # workers that died and were replaced
+
+    @classmethod
+    def new(cls) -> "Shared":
+        """Both 0."""
+        return cls(RawValue(c_int, 0), RawValue(c_int, 0))
 
 
 def serve(config: GatewayConfig) -> int:
     """Listen until SIGTERM or SIGINT, then finish what is in flight; the exit status."""
-    # Memory shared with the workers: set when the gateway begins to stop, and counted up when a worker died.
-    draining = multiprocessing.RawValue("b", 0)
-    restarts = multiprocessing.RawValue("I", 0)
     try:
-        _try_to_listen(config)
+        sockets = listen(config)
     except OSError as exc:
         log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
         return 1
-    granian = _DrainingServer(config, draining, restarts)
-    counts = _share_counts() if config.workers > 1 else None
-    try:
-        granian.serve(target_loader=partial(_load, config, draining, restarts, os.getpid()))
-    finally:
-        for number in _STOP:  # all is done: one more signal while the interpreter ends must not change the exit status
-            signal.signal(number, signal.SIG_IGN)
-        if counts is not None:
-            shutil.rmtree(counts, ignore_errors=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})  # they are waited for, not handled
+    with _shared_counts(config):
+        _Supervisor(config, sockets).run()
     log.info("stopped")
     return 0
 
 
-def _try_to_listen(config: GatewayConfig) -> None:
-    """OSError where granian would end in a panic of its Rust part: a bad address, a port that others use."""
-    family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as granian does, so that workers can share it
-        trial.bind(address)
+def listen(config: GatewayConfig) -> list[socket.socket]:
+    """A bound socket for each worker; OSError when the address is not ours or the port is used."""
+    family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    sockets = [_bound(family, address)]  # without SO_REUSEPORT: fails where another gateway listens
+    if config.workers > 1:  # the kernel spreads connections over sockets that share a port
+        address = sockets.pop().getsockname()  # still the address: port 0 has become a number
+        sockets = [_bound(family, address, shared=True) for _ in range(config.workers)]
+    return sockets
 
 
-def _load(
-    config: GatewayConfig,
-    draining: "multiprocessing.RawValue[int]",
-    restarts: "multiprocessing.RawValue[int]",
-    parent: int,
-    _target: str,
-) -> object:
+def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, shared: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        sock.listen()  # binding alone is allowed twice, with SO_REUSEADDR
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class _Supervisor:
+    """Starts a worker for each socket and waits for signals."""
+
+    def __init__(self, config: GatewayConfig, sockets: list[socket.socket]) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._shared = Shared.new()
+        self._workers: list[BaseProcess | None] = [None] * len(sockets)
+        self._started_s = [0.0] * len(sockets)
+
+    def run(self) -> None:
+        """Until all workers have ended after a signal to stop."""
+        for place in range(len(self._sockets)):
+            self._start(place)
+        host, port = self._sockets[0].getsockname()[:2]
+        log.info("listening", extra={"host": host, "port": port, "workers": len(self._sockets)})
+        self._watch()
+        self._drain()
+        self._stop()
+
+    def _start(self, place: int) -> None:
+        worker = _FORK.Process(
+            target=_work, args=(self._config, self._sockets, place, self._shared, os.getpid()), name=f"worker-{place}"
+        )
+        worker.start()
+        self._workers[place] = worker
+        self._started_s[place] = time.monotonic()
+
+    def _watch(self) -> None:
+        """Replace workers that end, until a signal says stop."""
+        while True:
+            found = signal.sigtimedwait({*STOP, signal.SIGCHLD}, _CALM_S)
+            if found is not None and found.si_signo in STOP:
+                return
+            for place, worker in enumerate(self._workers):
+                if worker is not None and not worker.is_alive():
+                    log.error("a worker died", extra={"pid": worker.pid, "exit_code": worker.exitcode})
+                    self._shared.restarts.value += 1
+                    self._workers[place] = None
+                if self._workers[place] is None and time.monotonic() - self._started_s[place] >= _CALM_S:
+                    self._start(place)
+
+    def _drain(self) -> None:
+        """Not ready from now on; a second signal, or the end of `drain_s`, goes on to stopping."""
+        self._shared.draining.value = 1
+        ends = time.monotonic() + self._config.drain_s
+        while (left := ends - time.monotonic()) > 0:
+            found = signal.sigtimedwait({*STOP, signal.SIGCHLD}, left)
+            if found is not None and found.si_signo in STOP:
+                return
+
+    def _stop(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        living = [worker for worker in self._workers if worker is not None]
+        for worker in living:
+            worker.terminate()
+        ends = time.monotonic() + self._config.shutdown_grace_s + 1.0
+        for worker in living:
+            worker.join(max(0.0, ends - time.monotonic()))
+            if worker.is_alive():
+                log.error("a worker did not stop in time", extra={"pid": worker.pid})
+                worker.kill()
+                worker.join()
+
+
+def _work(config: GatewayConfig, sockets: list[socket.socket], place: int, shared: Shared, parent: int) -> None:
     """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
-    for number in _STOP:  # until granian sets its own handlers: the parent's would only note the wish
+    for number in STOP:  # until the worker's loop handles them: the parent's mask would hold them back
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP, signal.SIGCHLD})
     _end_with(parent)
-    from services.gateway.server.http import Server
+    for other, sock in enumerate(sockets):
+        if other != place:
+            sock.close()
+    from services.gateway.server.worker import run
 
-    return Server(config, draining=lambda: bool(draining.value), worker_restarts=restarts.value)
+    run(config, sockets[place], shared)
 
 
 def _end_with(parent: int) -> None:
@@ -81,65 +169,15 @@ def _end_with(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _DrainingServer(Granian):
-    """Granian that lets load balancers see /readyz fail before it closes the port."""
-
-    def __init__(
-        self,
-        config: GatewayConfig,
-        draining: "multiprocessing.RawValue[int]",
-        restarts: "multiprocessing.RawValue[int]",
-    ) -> None:
-        super().__init__(
-            "services.gateway",
-            address=config.host,
-            port=config.port,
-            workers=config.workers,
-            interface=Interfaces.RSGI,
-            loop=Loops.auto,  # uvloop: an eighth less CPU for a request than asyncio's own loop
-            websockets=False,
-            backlog=2048,
-            respawn_failed_workers=True,
-            workers_kill_timeout=max(1, round(config.shutdown_grace_s)),
-            log_level=LogLevels.warning,
-            log_dictconfig=_TO_THE_ROOT_LOGGER,
-        )
-        self._config = config
-        self._draining = draining
-        self._restarts = restarts
-        self.on_startup(self._say_where)
-
-    def _spawn_workers(self, *args: object) -> None:
-        """Hold signals back while forking, so that one meant for a worker that has no handler yet is not lost."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
-        try:
-            super()._spawn_workers(*args)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _respawn_workers(self, workers: list[int], *args: object, **kwargs: object) -> None:
-        """Count before the new ones start: they show the number at /metrics, where nothing else tells of the death."""
-        self._restarts.value += len(workers)
-        log.error("worker died", extra={"workers": len(workers), "restarts": self._restarts.value})
-        super()._respawn_workers(workers, *args, **kwargs)
-
-    def _say_where(self) -> None:
-        log.info("listening", extra={"host": self.bind_addr, "port": self.bind_port, "workers": self.workers})
-
-    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
-        """Not ready from now on; a second signal, or the end of `drain_s`, stops the workers."""
-        if self._config.drain_s and not self._draining.value:
-            self._draining.value = 1
-            timer = threading.Timer(self._config.drain_s, super().signal_handler_interrupt)
-            timer.daemon = True
-            timer.start()
-        else:
-            self._draining.value = 1
-            super().signal_handler_interrupt()
-
-
-def _share_counts() -> str:
-    """A folder where the workers keep their counts, so that any of them can answer /metrics for all."""
+@contextmanager
+def _shared_counts(config: GatewayConfig) -> Iterator[None]:
+    """A folder where several workers keep their counts, so that any of them can answer /metrics for all."""
+    if config.workers == 1:
+        yield
+        return
     folder = tempfile.mkdtemp(prefix="cleardigits-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where prometheus-client looks for it, in each worker
-    return folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

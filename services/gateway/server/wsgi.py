@@ -1,84 +1,58 @@
-"""Run a WSGI application from an event loop, in a thread, for a request whose body is wholly here."""
+"""Run a WSGI application from an event loop, in a thread, for requests whose body it does not need."""
 
-import asyncio
 import io
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
-from services.gateway.reading.reader import Calls, calls_of_thread
+from services.gateway.admission.context import Answer, Request
 
 App = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
 
-ARRIVED = "cleardigits.arrived_s"  # environ: when the request arrived, on the monotonic clock
+_SET_BY_THE_HOST = frozenset(("content-type", "content-length", "x-request-id"))
 
 
-@dataclass(frozen=True, slots=True)
-class WsgiAnswer:
-    """What the application answered."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-async def run_wsgi(app: App, environ: dict[str, Any], threads: Executor, calls: Calls) -> WsgiAnswer:
-    """The answer of `app`, which runs in one of `threads`; `calls` gathers what it waits for on the loop."""
-    return await asyncio.get_running_loop().run_in_executor(threads, _call, app, environ, calls)
-
-
-def environ_of(scope: Any, body: bytes, *, arrived_s: float) -> dict[str, Any]:
-    """A WSGI environment for an RSGI scope."""
-    host, _, port = scope.server.rpartition(":")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
-        "SERVER_NAME": host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": address_of(scope),
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        ARRIVED: arrived_s,
-    }
-    for name, value in scope.headers.items():
-        key = name.upper().replace("-", "_")
-        if key == "CONTENT_TYPE":
-            environ[key] = value
-        elif key != "CONTENT_LENGTH":
-            variable = f"HTTP_{key}"
-            environ[variable] = f"{environ[variable]},{value}" if variable in environ else value
-    if scope.authority and "HTTP_HOST" not in environ:
-        environ["HTTP_HOST"] = scope.authority
-    return environ
-
-
-def address_of(scope: Any) -> str:
-    """The client's address without its port."""
-    return scope.client.rpartition(":")[0]
-
-
-def _call(app: App, environ: dict[str, Any], calls: Calls) -> WsgiAnswer:
-    calls_of_thread.set(calls)
+def call(app: App, request: Request, *, server: tuple[str, int], extra: dict[str, Any]) -> Answer:
+    """The answer of `app`; it blocks, so it belongs in a thread."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
         started[:] = [int(status.split(" ", 1)[0]), headers]
 
-    parts = app(environ, start_response)
+    parts = app(_environ(request, server) | extra, start_response)
     try:
         body = b"".join(parts)
     finally:
         if hasattr(parts, "close"):
             parts.close()
-    return WsgiAnswer(started[0], started[1], body)
+    status, headers = started
+    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+    kept = tuple((name, value) for name, value in headers if name.lower() not in _SET_BY_THE_HOST)
+    return Answer(status, body, content_type, kept)
+
+
+def _environ(request: Request, server: tuple[str, int]) -> dict[str, Any]:
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": request.query_string,
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": request.client,
+        "CONTENT_LENGTH": "0",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers.items():
+        if name == "content-type":
+            environ["CONTENT_TYPE"] = value
+        elif name not in ("content-length", "transfer-encoding"):
+            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    return environ

@@ -80,11 +80,9 @@ def _typical(loads: Sequence[Load]) -> Load:
 
 
 def _floors(models: floors.Models, seconds: int) -> dict[str, float]:
-    with empty_endpoint("flask") as (url, _):
+    with empty_endpoint() as (url, _):
         alone = press(url, connections=1, seconds=seconds)
         many = press(url, connections=64, seconds=seconds)
-    with empty_endpoint("bare") as (url, _):
-        bare = press(url, connections=64, seconds=seconds)
     port = free_port()
     with running(Child("noop", ["tests.bench.gateway.floors", "noop", str(port)])):
         hop_ms = floors.hop_ms(f"127.0.0.1:{port}")
@@ -92,7 +90,6 @@ def _floors(models: floors.Models, seconds: int) -> dict[str, float]:
     return {
         "empty_endpoint_p50_ms": alone.p50_ms,
         "empty_endpoint_requests_per_s": many.requests_per_s,
-        "bare_endpoint_requests_per_s": bare.requests_per_s,
         "hop_ms": hop_ms,
         "compute_ms": floors.compute_ms(models),
         "bulk_images_per_s": floors.bulk_images_per_s(models, BULK_IMAGES, batch=128, threads=cores),
@@ -125,10 +122,10 @@ def _embedded() -> Iterator[str]:
 
 
 @contextmanager
-def empty_endpoint(kind: str) -> Iterator[tuple[str, int]]:
-    """An endpoint that does nothing, on Flask or bare: its URL and process."""
+def empty_endpoint() -> Iterator[tuple[str, int]]:
+    """An endpoint that does nothing: its URL and process."""
     port = free_port()
-    child = Child(kind, ["tests.bench.gateway.floors", kind, str(port)])
+    child = Child("empty", ["tests.bench.gateway.floors", "empty", str(port)])
     with running(child):
         yield listening(f"http://127.0.0.1:{port}/"), child.pid
 

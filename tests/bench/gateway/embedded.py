@@ -4,19 +4,20 @@ What separates it from the real one is the price of two model servers behind gRP
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from granian.constants import Interfaces
-from granian.server import Server as Granian
+import uvloop
 
-from services.gateway import app as gateway_app
 from services.gateway.config import GatewayConfig
-from services.gateway.deadlines import Deadline
+from services.gateway.gateway import Gateway
 from services.gateway.models.remote import Prediction, VersionStatus
-from services.gateway.models.transport import Metadata
+from services.gateway.models.transport import CallContext
+from services.gateway.server.http import HttpServer
+from services.gateway.server.workers import listen
 from services.runtime.logs import configure_logging
 from tests.bench.gateway.floors import Models
 from tests.support.stack import MODELS
@@ -30,7 +31,7 @@ class EmbeddedModel:
         self._function = function
         self._threads = threads
 
-    async def predict(self, images: np.ndarray, *, deadline: Deadline, metadata: Metadata = ()) -> Prediction:
+    async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
         """As Model.predict."""
         loop = asyncio.get_running_loop()
         return Prediction(await loop.run_in_executor(self._threads, self._function, images), 1)
@@ -43,23 +44,30 @@ class EmbeddedModel:
         """Nothing to let go of."""
 
 
-def load(_target: str) -> object:
-    """The gateway's server, with these models in the place of those of its settings."""
-    from services.gateway.server.http import Server
-
+async def serve(config: GatewayConfig) -> None:
+    """The gateway's server, with these models in the place of those of its settings, until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     threads = ThreadPoolExecutor(2)
     models = Models(MODELS)
-    gateway_app.remote_denoiser = lambda config: EmbeddedModel("denoiser", models.denoise, threads)
-    gateway_app.remote_classifier = lambda config: EmbeddedModel("classifier", models.classify, threads)
-    return Server(GatewayConfig.from_env())
+    gateway = Gateway(
+        config,
+        denoiser=EmbeddedModel("denoiser", models.denoise, threads),
+        classifier=EmbeddedModel("classifier", models.classify, threads),
+    )
+    server = HttpServer(gateway)
+    [sock] = listen(config)
+    await server.start(sock)
+    await stop.wait()
+    await server.stop(1.0)
+    await gateway.close()
 
 
 def main() -> int:
     """Serve until told to stop."""
     config = GatewayConfig.from_env()
     configure_logging(level=config.log_level, log_format=config.log_format)
-    server = Granian("embedded", port=config.port, interface=Interfaces.RSGI, websockets=False, log_enabled=False)
-    server.serve(target_loader=load)
+    uvloop.run(serve(config))
     return 0
 
 

@@ -1,23 +1,24 @@
 """What the same machine does at best: the parts of a request, each measured alone.
 
-As a command it is a server in a process of its own: `python -m tests.bench.gateway.floors flask|bare|noop PORT`.
+As a command it is a server in a process of its own: `python -m tests.bench.gateway.floors empty|noop PORT`.
 """
 
+import asyncio
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import cv2
 import grpc
+import httptools
 import numpy as np
 import onnxruntime
 import orjson
-from flask import Flask
-from granian.constants import Interfaces
-from granian.server import Server as Granian
+import uvloop
 
 from services.core.model_digest import newest
 from services.core.tensors import from_proto, to_proto
@@ -121,26 +122,23 @@ def _median_ms(call: Callable[[], object], times: int) -> float:
     return statistics.median(spent)
 
 
-def _flask(_target: str) -> Flask:
-    app = Flask(__name__)
-    app.add_url_rule("/", view_func=lambda: "{}", methods=["GET", "POST"])
-    return app
+class _Empty(asyncio.Protocol):
+    """The least an HTTP server can do: httptools parses, the answer is always the same."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
 
 
-def _bare(_target: str) -> Callable:
-    async def app(scope: object, protocol: object) -> None:
-        await protocol()
-        protocol.response_str(200, [("content-type", "application/json")], "{}")
-
-    return app
-
-
-def _serve_http(kind: str, port: int) -> None:
-    interface, load = (Interfaces.WSGI, _flask) if kind == "flask" else (Interfaces.RSGI, _bare)
-    threads = {"blocking_threads": 1} if kind == "flask" else {}
-    Granian("floor", port=port, interface=interface, websockets=False, log_enabled=False, **threads).serve(
-        target_loader=load
-    )
+async def _serve_empty(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(_Empty, "127.0.0.1", port, backlog=2048)
+    await server.serve_forever()
 
 
 def _serve_noop(port: int) -> None:
@@ -160,4 +158,7 @@ def _serve_noop(port: int) -> None:
 
 if __name__ == "__main__":
     kind, port = sys.argv[1], int(sys.argv[2])
-    _serve_noop(port) if kind == "noop" else _serve_http(kind, port)
+    if kind == "noop":
+        _serve_noop(port)
+    else:
+        uvloop.run(_serve_empty(port))

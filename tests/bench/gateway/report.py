@@ -53,9 +53,8 @@ def markdown(found: Mapping) -> str:
     bulk, cores = f"{machine['bulk_images']:,} images", machine["cores"]
     beside = {
         "the gateway with both models in its own process, 64 clients": per_s(found["embedded"]["requests_per_s"]),
-        "an empty Flask endpoint under granian, 1 client, p50": f"{floors['empty_endpoint_p50_ms']:.2f} ms",
-        "an empty Flask endpoint under granian, 64 clients": per_s(floors["empty_endpoint_requests_per_s"]),
-        "an empty endpoint without Flask, 64 clients": per_s(floors["bare_endpoint_requests_per_s"]),
+        "an empty HTTP handler, 1 client, p50": f"{floors['empty_endpoint_p50_ms']:.2f} ms",
+        "an empty HTTP handler, 64 clients": per_s(floors["empty_endpoint_requests_per_s"]),
         "both models on one image, in-process": f"{floors['compute_ms']:.2f} ms",
         f"both models on {bulk}, in-process, {cores} threads": per_s(floors["bulk_images_per_s"], "images"),
         f"the gateway, {bulk} in one request": per_s(gateway["bulk_images_per_s"], "images"),

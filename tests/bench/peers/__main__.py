@@ -112,7 +112,7 @@ def _check(server: Server, body: bytes, count: int) -> None:
 
 
 def _floor_us(picture: bytes, seconds: int) -> dict[str, float]:
-    with empty_endpoint("bare") as (url, pid):
+    with empty_endpoint() as (url, pid):
         before_s = cpu_s(pid)
         load = press(url, connections=64, seconds=seconds)
         empty_us = 1e6 * (cpu_s(pid) - before_s) / load.requests

@@ -48,7 +48,7 @@ def found(**changes: float) -> dict:
         "gateway": {"loads": loads, "cpu_us_per_request": 200.0, "bulk_images_per_s": 900.0},
         "embedded": {"requests_per_s": 1100.0},
         "floors": {"empty_endpoint_p50_ms": 0.2, "compute_ms": 0.3, "hop_ms": 0.4, "bulk_images_per_s": 1000.0,
-                   "empty_endpoint_requests_per_s": 7000.0, "bare_endpoint_requests_per_s": 20000.0},
+                   "empty_endpoint_requests_per_s": 7000.0},
         "stack": {"first_answer_s": 1.5, "pss_mb": 200.0},
         "machine": {"date": "2026-01-01", "cpu": "a CPU", "cores": 2, "python": "3.11", "models": "1", "rounds": 1,
                     "seconds": 1, "bulk_images": 10000},

@@ -1,10 +1,12 @@
 """Spans, where OpenTelemetry's variables ask for them."""
 
+import time
+
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
-from services.gateway.admission.admission import Edge
+from services.gateway.admission.admission import Admission
 from services.gateway.admission.tracing import Tracing
 from services.gateway.config import GatewayConfig, tracing_is_wanted
 from services.gateway.metrics import Metrics
@@ -21,21 +23,21 @@ class Kept(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def visit(headers: dict[str, str], status: int):
-    """One request through the edge: its visit and its span."""
+def admitted(headers: dict[str, str], status: int):
+    """One request through admission, and its span."""
     kept = Kept()
     tracing = Tracing(kept)
-    edge = Edge(GatewayConfig(access_log="none"), Metrics(), tracing)
-    found = edge.enter("POST", "/v1/recognize", headers.get, "192.0.2.1")
+    admission = Admission(GatewayConfig(access_log="none"), Metrics(), tracing)
+    found = admission.enter("POST", "/v1/recognize", "", headers, "192.0.2.1", time.monotonic())
     found.route, found.images, found.timings_ms = "/v1/recognize", 3, {"denoise": 1.5}
-    edge.leave(found, status)
+    admission.leave(found, status)
     tracing.close()
     [span] = kept.spans
     return found, span
 
 
 def test_a_span_is_the_callers_child_and_the_models_parent():
-    found, span = visit({"traceparent": f"00-{TRACE}-{SPAN}-01"}, 200)
+    found, span = admitted({"traceparent": f"00-{TRACE}-{SPAN}-01"}, 200)
 
     assert f"{span.context.trace_id:032x}" == TRACE
     assert f"{span.parent.span_id:016x}" == SPAN
@@ -43,14 +45,14 @@ def test_a_span_is_the_callers_child_and_the_models_parent():
 
 
 def test_a_request_without_a_trace_begins_one():
-    found, span = visit({}, 200)
+    found, span = admitted({}, 200)
 
     assert span.parent is None
     assert dict(found.metadata)["traceparent"].split("-")[1] == f"{span.context.trace_id:032x}"
 
 
 def test_a_span_says_what_became_of_the_request():
-    _, span = visit({"x-request-id": "mine"}, 503)
+    _, span = admitted({"x-request-id": "mine"}, 503)
 
     assert span.name == "POST /v1/recognize"
     assert span.status.status_code is StatusCode.ERROR

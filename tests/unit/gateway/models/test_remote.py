@@ -14,6 +14,7 @@ from services.core import errors
 from services.core.tensors import from_proto, to_proto
 from services.gateway.deadlines import Deadline
 from services.gateway.models.remote import Prediction, RemoteModel
+from services.gateway.models.transport import CallContext
 from services.pb import tfserving_pb2 as pb
 
 IMAGES = np.linspace(0, 1, 3 * 784, dtype=np.float32).reshape(3, 28, 28, 1)
@@ -80,7 +81,7 @@ async def served(server: Answering, use: Callable, **settings: str) -> object:
 
 def predict(server: Answering, *, budget_s: float = 5.0, metadata: tuple = ()) -> Prediction:
     return asyncio.run(
-        served(server, lambda model: model.predict(IMAGES, deadline=Deadline.after(budget_s), metadata=metadata))
+        served(server, lambda model: model.predict(IMAGES, call=CallContext(Deadline.after(budget_s), metadata)))
     )
 
 
@@ -97,7 +98,7 @@ def test_the_request_names_the_model_and_carries_the_images():
 @pytest.mark.parametrize("label", ["", "canary"])
 def test_a_label_of_the_settings_is_asked_for_and_none_means_the_newest(label):
     server = Answering(lambda _: response())
-    asyncio.run(served(server, lambda model: model.predict(IMAGES, deadline=Deadline.after(5)), label=label))
+    asyncio.run(served(server, lambda model: model.predict(IMAGES, call=CallContext(Deadline.after(5))), label=label))
 
     spec = pb.PredictRequest.FromString(server.requests[0]).model_spec
     assert spec.WhichOneof("version_choice") == ("version_label" if label else None)
@@ -123,9 +124,10 @@ def test_both_encodings_of_an_output_are_read(encode):
 def test_a_status_becomes_an_error_of_our_own_without_a_retry(code, error):
     server = Answering(lambda _: code)
 
-    with pytest.raises(error, match="the reason"):
+    with pytest.raises(error, match=code.name) as caught:
         predict(server)
     assert len(server.requests) == 1
+    assert str(caught.value.__cause__) == "the reason"  # for the log; callers do not get the server's own words
 
 
 @pytest.mark.parametrize("name", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"])
@@ -138,7 +140,7 @@ def test_a_call_that_no_model_has_run_is_tried_again(name):
 
 @pytest.mark.parametrize("name", ["RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"])
 def test_a_server_that_refuses_for_good_is_model_refused_and_says_its_code(name):
-    with pytest.raises(errors.ModelRefusedError, match=f"classifier: {name}: the reason"):
+    with pytest.raises(errors.ModelRefusedError, match=rf"^classifier refused the call \({name}\)$"):
         predict(Answering(lambda _: grpc.StatusCode[name]))
 
 
@@ -180,7 +182,7 @@ def test_a_call_refused_by_a_full_server_goes_to_the_next_one():
             name="classifier", output="probabilities", output_shape=(10,), timeout_s=5.0,
         )  # fmt: skip
         try:
-            return [await model.predict(IMAGES, deadline=Deadline.after(5)) for _ in range(8)]
+            return [await model.predict(IMAGES, call=CallContext(Deadline.after(5))) for _ in range(8)]
         finally:
             await model.close()
 
@@ -211,7 +213,7 @@ def _until_refused(channel: grpc.Channel) -> None:
 
 
 def test_unavailable_for_good_is_model_unavailable():
-    with pytest.raises(errors.ModelUnavailableError, match="the reason"):
+    with pytest.raises(errors.ModelUnavailableError, match=r"^classifier cannot be reached \(UNAVAILABLE\)$"):
         predict(Answering(lambda _: grpc.StatusCode.UNAVAILABLE))
 
 
@@ -220,7 +222,7 @@ def test_nobody_listening_is_model_unavailable():
 
     async def run() -> None:
         try:
-            await model.predict(IMAGES, deadline=Deadline.after(2))
+            await model.predict(IMAGES, call=CallContext(Deadline.after(2)))
         finally:
             await model.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 from services.core.errors import DeadlineError, ModelUnavailableError, OverloadedError
 from services.gateway.deadlines import Deadline
+from services.gateway.models.transport import CallContext
 from services.gateway.reading.batching import Batcher
 from services.gateway.reading.chain import Reading
 
@@ -38,10 +39,10 @@ class Chain:
         self.cancelled = 0
         self.metadata: list[object] = []
 
-    async def __call__(self, images, applied, deadline, metadata) -> Reading:
+    async def __call__(self, images, applied, call) -> Reading:
         self.running += 1
         self.most_running = max(self.running, self.most_running)
-        self.metadata.append(metadata)
+        self.metadata.append(call.metadata)
         try:
             await asyncio.sleep(self.takes_s)
         except asyncio.CancelledError:
@@ -77,10 +78,13 @@ def make(chain: Chain, observer: Observer | None = None, **settings: object) -> 
     return Batcher(chain, observer=observer or Observer(), **settings)
 
 
-async def submit(batcher: Batcher, *tags: float, budget_s: float = 5.0, **options: object) -> Reading:
+async def submit(
+    batcher: Batcher, *tags: float, budget_s: float = 5.0, metadata: tuple = (), **options: object
+) -> Reading:
     images = tagged(*tags)
     deadline = Deadline.after(budget_s)
-    return await deadline.hold(batcher.submit(images, np.ones(len(tags), bool), deadline=deadline, **options))
+    call = CallContext(deadline, metadata)
+    return await deadline.wait_for(batcher.submit(images, np.ones(len(tags), bool), call=call, **options))
 
 
 def test_a_lone_request_is_a_batch_of_its_own():
@@ -236,7 +240,7 @@ def test_a_lone_small_request_is_always_tried():
     assert asyncio.run(run()).digits.tolist() == [3]
 
 
-def test_the_first_callers_metadata_goes_with_the_batch():
+def test_a_callers_metadata_goes_with_the_batch():
     chain = Chain()
     asyncio.run(submit(make(chain), 1, metadata=(("x-request-id", "a"),)))
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.core.errors import ModelTimeoutError, ModelUnavailableError
 from services.gateway.deadlines import Deadline
+from services.gateway.models.transport import CallContext
 from services.gateway.reading.chain import Reading, read_digits
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
 
@@ -17,7 +18,7 @@ def images(*brightness: float) -> np.ndarray:
 
 def read(noisy: np.ndarray, applied: list[bool], **options: object) -> Reading:
     options = {"denoiser": fake_denoiser(), "classifier": fake_classifier(), **options}
-    return asyncio.run(read_digits(noisy, np.array(applied), deadline=Deadline.after(2), **options))
+    return asyncio.run(read_digits(noisy, np.array(applied), call=CallContext(Deadline.after(2)), **options))
 
 
 def test_the_classifier_reads_what_the_denoiser_cleaned():

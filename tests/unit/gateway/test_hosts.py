@@ -1,27 +1,25 @@
-"""The short cut and the way through Flask are one API: the same questions get the same answers."""
+"""One API behind two hosts: the HTTP server and Flask under any WSGI server give the same answers."""
 
-import asyncio
 import gzip
 import json
 import logging
 import re
+import socket
 import threading
-from collections.abc import Mapping
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
 
 from services.core.errors import ModelError, ModelResponseError, ModelUnavailableError
 from services.core.images import encode_png
-from services.gateway import app as app_module
 from services.gateway.admission.auth import hash_key
-from services.gateway.api.recognize import Recognize
 from services.gateway.config import GatewayConfig
-from services.gateway.server import http as server_module
-from services.gateway.server.http import Server
+from services.gateway.gateway import Gateway
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
-from tests.support.rsgi import Protocol, ask
+from tests.support.hosts import HOSTS, Host, Reply, running
 
 PNG = {"content-type": "image/png"}
 JSON = {"content-type": "application/json"}
@@ -34,42 +32,41 @@ def png(brightness: float) -> bytes:
 
 
 class Running:
-    """A Server with fake models on a loop of its own, asked like granian would."""
+    """A gateway with fake models behind a host, started for one test."""
 
-    def __init__(self, monkeypatch, *, short_cut: bool, failure: ModelError | None = None, **settings) -> None:
+    def __init__(self, kind: str, *, failure: ModelError | None = None, **settings) -> None:
+        self.kind = kind
         self.denoiser, self.classifier = fake_denoiser(), fake_classifier(failure=failure)
-        monkeypatch.setattr(app_module, "remote_denoiser", lambda config: self.denoiser)
-        monkeypatch.setattr(app_module, "remote_classifier", lambda config: self.classifier)
-        if not short_cut:
-            monkeypatch.setattr(server_module, "SHORT_CUT_BYTES", -1)
-        self.server = Server(GatewayConfig(**settings))
+        self.config = GatewayConfig(**{"request_timeout_ms": 20_000, **settings})  # decoders may start slowly
+        self.draining = False
 
-    def ask(self, path: str, **options) -> Protocol:
-        return self.together((path, options))[0]
+    @contextmanager
+    def listening(self) -> Iterator[Host]:
+        gateway = Gateway(
+            self.config, denoiser=self.denoiser, classifier=self.classifier, draining=lambda: self.draining
+        )
+        with running(self.kind, gateway) as host:
+            yield host
 
-    def together(self, *questions: tuple[str, Mapping]) -> list[Protocol]:
-        loop = asyncio.new_event_loop()
+    def ask(self, path: str, **options) -> Reply:
+        with self.listening() as host:
+            return host.ask(path, **options)
 
-        async def run() -> list[Protocol]:
-            return await asyncio.gather(*(ask(self.server, path, **options) for path, options in questions))
-
-        self.server.__rsgi_init__(loop)
-        try:
-            return loop.run_until_complete(run())
-        finally:
-            self.server.__rsgi_del__(loop)
-            loop.close()
+    def together(self, *questions: tuple[str, Mapping]) -> list[Reply]:
+        with self.listening() as host:
+            return host.together(*questions)
 
 
-@pytest.fixture(params=[True, False], ids=["short-cut", "flask"])
-def start(request, monkeypatch):
-    return lambda **settings: Running(monkeypatch, short_cut=request.param, **settings)
+@pytest.fixture(params=HOSTS)
+def start(request):
+    return lambda **settings: Running(request.param, **settings)
 
 
-def same(answer: Protocol) -> tuple:
+def same(answer: Reply) -> tuple:
     """An answer without what differs each time: ids and times."""
-    text = re.sub(rb'"(decode|queue|denoise|classify|total)":[0-9.e-]+', rb'"\1":0', answer.answer)
-    headers = {name: value for name, value in answer.headers.items() if name not in ("server-timing", "content-length")}
+    text = re.sub(rb'"(decode|queue|denoise|classify|total)":[0-9.e-]+', rb'"\1":0', answer.body)
+    left_out = ("server-timing", "content-length", "date", "server", "connection")
+    headers = {name: value for name, value in answer.headers.items() if name not in left_out}
     return answer.status, headers, text
 
 
@@ -97,28 +94,70 @@ QUESTIONS = {
     "not gzip": {"body": b"plain", "headers": {**PNG, "content-encoding": "gzip"}},
     "an unknown encoding": {"body": b"plain", "headers": {**PNG, "content-encoding": "br"}},
     "no time": {"body": png(0.9), "headers": {**PNG, "request-timeout-ms": "soon"}},
+    "encoded as it is": {"body": png(0.9), "headers": {**PNG, "content-encoding": "identity"}},
+    "an empty encoding": {"body": png(0.9), "headers": {**PNG, "content-encoding": ""}},
+    "an option twice": {"path": "/v1/recognize?top_k=1&top_k=99", "body": png(0.9), "headers": PNG},
+    "an option that is no UTF-8": {"path": "/v1/recognize?denoise=%ff", "body": png(0.9), "headers": PNG},
+    "too many parameters": {"path": "/v1/recognize?" + "&" * 200, "body": png(0.9), "headers": PNG},
+    "chunks": {"body": png(0.9) + bytes(3000), "headers": PNG, "chunked": True},
+    "compressed chunks": {
+        "body": gzip.compress(png(0.9)),
+        "headers": {**PNG, "content-encoding": "gzip"},
+        "chunked": True,
+    },
+    "a model's ready": {"path": "/v2/models/digits/ready", "method": "GET"},
+    "a model that is none": {"path": "/v2/models/x%0ay/ready", "method": "GET"},
+    "a version that is none": {"path": "/v2/models/digits/versions/7", "method": "GET"},
+    "inference of nothing": {"path": "/v2/models/digits/infer", "body": b"{}"},
+    "inference with numbers too large": {
+        "path": "/v2/models/denoiser/infer",
+        "body": json.dumps(
+            {"inputs": [{"name": "images", "shape": [1, 784], "datatype": "FP32", "data": [3e38] * 784}]}
+        ).encode(),
+    },
+    "a prediction": {
+        "path": "/v1/models/digits:predict",
+        "body": b'{"instances": [%b]}' % json.dumps([0.5] * 784).encode(),
+    },
+    "the metadata of TensorFlow Serving's form": {"path": "/v1/models/digits/versions/1/metadata", "method": "GET"},
+    "nowhere": {"path": "/nowhere", "method": "GET"},
+    "nowhere under the interface": {"path": "/v1/nowhere", "method": "GET"},
+    "a slash too many": {"path": "/v1/recognize/", "body": png(0.9), "headers": PNG},
+    "slashes merged": {"path": "/v1//recognize", "body": b"", "headers": PNG},
+    "another method": {"path": "/v1/recognize", "method": "GET"},
+    "which methods there are": {"path": "/v1/recognize", "method": "OPTIONS"},
+    "the head of an answer": {"path": "/readyz", "method": "HEAD"},
+    "the page": {"path": "/", "method": "GET"},
+    "the page's head": {"path": "/docs", "method": "HEAD"},
+    "the interface for programs": {"path": "/openapi.yaml", "method": "GET"},
+    "alive": {"path": "/healthz", "method": "GET"},
+    "ready": {"path": "/readyz", "method": "GET"},
 }
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_both_ways_give_the_same_answer(monkeypatch, name):
+def test_both_hosts_give_the_same_answer(hosts, name):
     question = {"path": "/v1/recognize", **QUESTIONS[name]}
-    question["headers"] = {**question.get("headers", {}), "x-request-id": "one"}
+    question["headers"] = {**question.get("headers", {}), "x-request-id": "one", "host": "gateway.test"}
 
-    with monkeypatch.context() as patch:
-        quick = Running(patch, short_cut=True).ask(**question)
-    with monkeypatch.context() as patch:
-        slow = Running(patch, short_cut=False).ask(**question)
+    through_http, through_flask = (same(host.ask(**question)) for host in hosts)
 
-    assert same(quick) == same(slow)
-    assert quick.status in (200, 413, 415, 422)
+    assert through_http == through_flask
+    assert through_http[0] < 500
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[list[Host]]:
+    """Both, with models that work."""
+    with ExitStack() as ends:
+        yield [ends.enter_context(Running(kind).listening()) for kind in HOSTS]
 
 
 def test_a_picture_is_read(start):
     running = start()
     answer = running.ask("/v1/recognize", body=png(1.0), headers={**PNG, "x-request-id": "mine"})
 
-    document = json.loads(answer.answer)
+    document = json.loads(answer.body)
     assert answer.status == 200
     assert document["request_id"] == answer.headers["x-request-id"] == "mine"
     assert document["count"] == 1
@@ -150,36 +189,24 @@ def test_a_trace_that_is_none_stays_outside(start):
     assert "traceparent" not in dict(running.denoiser.metadata[0])
 
 
-def test_requests_of_one_moment_share_a_call(monkeypatch):
-    running = Running(monkeypatch, short_cut=True)
-    answers = running.together(*[("/v1/recognize", {"body": png(1.0), "headers": PNG})] * 10)
-
-    assert [answer.status for answer in answers] == [200] * 10
-    assert running.classifier.sizes == [10]
-
-
 @pytest.mark.parametrize(
     ("failure", "status"), [(ModelUnavailableError("down"), 503), (ModelResponseError("odd"), 502)]
 )
 def test_a_model_failure_is_its_problem(start, failure, status):
     answer = start(failure=failure).ask("/v1/recognize", body=png(1.0), headers=PNG)
 
-    assert (answer.status, json.loads(answer.answer)["detail"]) == (status, str(failure))
+    assert (answer.status, json.loads(answer.body)["detail"]) == (status, str(failure))
 
 
-@pytest.mark.parametrize("short_cut", [True, False])
-def test_a_failure_nobody_foresaw_is_a_500_without_its_secrets(monkeypatch, caplog, short_cut):
-    """It is logged once: by Flask, or by granian, which gets the exception of the short cut."""
-    running = Running(monkeypatch, short_cut=short_cut)
+def test_an_unexpected_failure_is_a_500_without_its_secrets(start, caplog):
+    running = start()
     running.classifier._function = lambda images: {}["secret"]
-    answer = Protocol()
-    with pytest.raises(KeyError) if short_cut else nullcontext():
-        running.ask("/v1/recognize", body=png(1.0), headers=PNG, protocol=answer)
+    answer = running.ask("/v1/recognize", body=png(1.0), headers=PNG)
 
     assert answer.status == 500
-    assert b"secret" not in answer.answer
-    assert json.loads(answer.answer)["type"] == "/problems/internal"
-    assert any(record.exc_info for record in caplog.records) is not short_cut
+    assert b"secret" not in answer.body
+    assert json.loads(answer.body)["type"] == "/problems/internal"
+    assert len([record for record in caplog.records if record.exc_info]) == 1  # logged once
 
 
 def test_the_deadline_is_a_504(start):
@@ -187,7 +214,7 @@ def test_the_deadline_is_a_504(start):
     running.classifier.takes_s = 5
     answer = running.ask("/v1/recognize", body=png(1.0), headers={**PNG, "request-timeout-ms": "50"})
 
-    assert (answer.status, json.loads(answer.answer)["type"]) == (504, "/problems/deadline-exceeded")
+    assert (answer.status, json.loads(answer.body)["type"]) == (504, "/problems/deadline-exceeded")
 
 
 def test_a_key_is_asked_for(start, tmp_path):
@@ -214,12 +241,15 @@ def test_a_rate_is_kept_for_each_client(start):
     assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_behind_a_proxy_the_client_is_whom_the_proxy_saw(start):
+@pytest.mark.parametrize(
+    "second", ["9.9.9.9, 10.0.0.2", ["9.9.9.9", "10.0.0.2"]], ids=["one line", "two lines, which are one list"]
+)
+def test_behind_a_proxy_the_client_is_the_one_the_proxy_saw(start, second):
     running = start(rate_limit_per_s=0.001, rate_limit_burst=1, trusted_proxies=1)
     answers = running.together(
         *[
             ("/v1/recognize", {"body": png(1.0), "headers": {**PNG, "x-forwarded-for": hops}})
-            for hops in ("10.0.0.1", "1.2.3.4, 10.0.0.2", "9.9.9.9, 10.0.0.2")
+            for hops in ("10.0.0.1", "1.2.3.4, 10.0.0.2", second)
         ]
     )
 
@@ -230,7 +260,7 @@ def test_behind_a_proxy_the_client_is_whom_the_proxy_saw(start):
 def test_a_body_too_large_is_refused(start, chunked):
     answer = start(max_body_bytes=5000).ask("/v1/recognize", body=bytes(6000), headers=PNG, chunked=chunked)
 
-    assert (answer.status, json.loads(answer.answer)["type"]) == (413, "/problems/payload-too-large")
+    assert (answer.status, json.loads(answer.body)["type"]) == (413, "/problems/payload-too-large")
 
 
 def test_a_body_that_unpacks_too_large_is_refused(start):
@@ -241,57 +271,61 @@ def test_a_body_that_unpacks_too_large_is_refused(start):
     assert answer.status == 413
 
 
-def test_bodies_held_at_once_are_bounded(monkeypatch):
-    running = Running(monkeypatch, short_cut=False, max_body_bytes=10_000)
-    monkeypatch.setattr(server_module, "HELD_BODIES", 0)
-    answer = running.ask("/v1/recognize", body=bytes(6000), headers=PNG)
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("content-type: image/png", 401),
+        ("content-type: image/png\r\nx-api-key: secret\r\nrequest-timeout-ms: soon", 422),
+        ("content-type: text/plain\r\nx-api-key: secret", 415),
+        ("content-type: image/png\r\nx-api-key: secret\r\ncontent-encoding: br", 415),
+    ],
+)
+def test_what_the_head_says_is_judged_before_a_byte_of_the_body_is_read(start, tmp_path, head, status):
+    """20 MB are promised and never sent: the answer comes all the same."""
+    (tmp_path / "keys").write_text(f"alice {hash_key('secret')}\n")
+    with start(api_keys_file=str(tmp_path / "keys")).listening() as host:
+        answer = raw(host, f"POST /v1/recognize HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: 20000000\r\n\r\n")
 
-    assert (answer.status, json.loads(answer.answer)["type"]) == (503, "/problems/overloaded")
-    assert "retry-after" in answer.headers
-
-
-def test_a_large_picture_is_decoded_off_the_loop(monkeypatch):
-    """Sixteen kilobytes can hold millions of pixels: others must not wait for them."""
-    running = Running(monkeypatch, short_cut=True)
-    threads: list[str] = []
-    decode = Recognize.decode
-    monkeypatch.setattr(
-        Recognize, "decode", lambda *args: threads.append(threading.current_thread().name) or decode(*args)
-    )
-    large = encode_png(np.zeros((1000, 1000, 1), np.float32))
-    assert len(large) < server_module.SHORT_CUT_BYTES
-
-    running.together(
-        ("/v1/recognize", {"body": png(1.0), "headers": PNG}), ("/v1/recognize", {"body": large, "headers": PNG})
-    )
-
-    assert sorted(name.rstrip("_0123456789") for name in threads) == ["MainThread", "flask-work"]
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
-@pytest.mark.parametrize("short_cut", [True, False])
-def test_a_client_that_left_is_not_computed_for(monkeypatch, short_cut):
-    running = Running(monkeypatch, short_cut=short_cut)
-    running.classifier.takes_s = 30
-    loop = asyncio.new_event_loop()
-    running.server.__rsgi_init__(loop)
+def test_a_size_too_large_is_refused_before_it_is_sent(start):
+    with start(max_body_bytes=5000).listening() as host:
+        answer = raw(
+            host, "POST /v1/recognize HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: 5001\r\n\r\n"
+        )
 
-    async def run() -> Protocol:
-        protocol = Protocol()
-        question = asyncio.create_task(
-            ask(running.server, "/v1/recognize", body=png(1.0), headers={**PNG, "request-timeout-ms": "20000"},
-                protocol=protocol)
-        )  # fmt: skip
-        await asyncio.sleep(0.05)
-        protocol.gone.set()
-        await asyncio.wait_for(question, 5)
-        return protocol
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
-    try:
-        assert loop.run_until_complete(run()).status == 499
-        assert len(asyncio.all_tasks(loop)) == 0
-    finally:
-        running.server.__rsgi_del__(loop)
-        loop.close()
+
+def raw(host: Host, head: str) -> bytes:
+    """What comes back for bytes that are sent as they are."""
+    with socket.create_connection(("127.0.0.1", host.port), timeout=5) as connection:
+        connection.sendall(head.encode())
+        return connection.recv(100_000)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_are_answered_while_a_model_server_hangs(start, path):
+    """Sixteen clients ask for a model that does not answer; a probe waits for none of them."""
+    running = start()
+    running.denoiser.hangs = True
+    with running.listening() as host:
+        asking = [
+            threading.Thread(target=host.ask, args=("/v2/models/denoiser/ready",), kwargs={"method": "GET"})
+            for _ in range(16)
+        ]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.2)
+        started = time.monotonic()
+        answer = host.ask(path, method="GET")
+        took_s = time.monotonic() - started
+        for thread in asking:
+            thread.join()
+
+    assert answer.status == (200 if path == "/healthz" else 503)
+    assert took_s < 0.5  # 0.1 on a quiet machine
 
 
 def test_every_request_is_one_line_with_fields(start, caplog):
@@ -314,21 +348,10 @@ def test_which_requests_get_a_line_is_a_setting(start, caplog, wanted, lines):
 
 
 def test_metrics_count_what_happened(start):
-    running = start()
-    good = ("/v1/recognize", {"body": png(1.0), "headers": PNG})
-    loop = asyncio.new_event_loop()
-    running.server.__rsgi_init__(loop)
-
-    async def run() -> str:
-        await asyncio.gather(*(ask(running.server, good[0], **good[1]) for _ in range(3)))
-        await ask(running.server, "/v1/recognize", body=b"rubbish", headers=PNG)
-        return (await ask(running.server, "/metrics", method="GET")).answer.decode()
-
-    try:
-        text = loop.run_until_complete(run())
-    finally:
-        running.server.__rsgi_del__(loop)
-        loop.close()
+    with start().listening() as host:
+        host.together(*[("/v1/recognize", {"body": png(1.0), "headers": PNG})] * 3)
+        host.ask("/v1/recognize", body=b"rubbish", headers=PNG)
+        text = host.ask("/metrics", method="GET").body.decode()
 
     assert 'cleardigits_requests_total{route="/v1/recognize",status="200"} 3.0' in text
     assert 'cleardigits_requests_total{route="/v1/recognize",status="422"} 1.0' in text
@@ -340,14 +363,14 @@ def test_metrics_count_what_happened(start):
     assert "cleardigits_queue_images 0.0" in text
 
 
-def test_large_requests_are_cut_and_joined(monkeypatch):
-    running = Running(monkeypatch, short_cut=False, batch_images=16)
+def test_large_requests_are_cut_and_joined(start):
+    running = start(batch_images=16)
     pixels = np.repeat(np.arange(100, dtype=np.uint8), 784) * 2
     answer = running.ask(
         "/v1/recognize?preprocess=none", body=pixels.tobytes(), headers={"content-type": "application/octet-stream"}
     )
 
-    results = json.loads(answer.answer)["results"]
+    results = json.loads(answer.body)["results"]
     assert [result["index"] for result in results] == list(range(100))
     assert [result["digit"] for result in results] == [int(2 * value / 255 * 10) for value in range(100)]
     assert max(running.classifier.sizes) == 16
@@ -360,7 +383,7 @@ def test_degraded_mode_reads_the_noisy_picture(start):
         ("/v1/recognize", {"body": png(1.0), "headers": PNG}), ("/readyz", {"method": "GET"})
     )
 
-    document = json.loads(answer.answer)
+    document = json.loads(answer.body)
     assert (answer.status, document["degraded"], document["models"]["denoiser"]) == (200, True, None)
     assert document["results"][0]["denoise"] == "skipped"
     assert ready.status == 200  # it can answer
@@ -373,32 +396,32 @@ def test_degraded_mode_reads_the_noisy_picture(start):
         (FakeModel(lambda images: images, name="classifier"), "available"),
     ],
 )
-def test_ready_says_which_model_is_missing(monkeypatch, model, said):
-    running = Running(monkeypatch, short_cut=True)
+def test_ready_says_which_model_is_missing(start, model, said):
+    running = start()
     running.classifier = model
     answer = running.ask("/readyz", method="GET")
 
-    document = json.loads(answer.answer)
+    document = json.loads(answer.body)
     assert answer.status == (200 if said == "available" else 503)
     assert document["models"] == {"denoiser": "available", "classifier": said}
 
 
-def test_a_gateway_that_stops_is_alive_but_not_ready(monkeypatch):
-    running = Running(monkeypatch, short_cut=True)
-    running.server._draining = lambda: True
+def test_a_gateway_that_stops_is_alive_but_not_ready(start):
+    running = start()
+    running.draining = True
     ready, alive = running.together(("/readyz", {"method": "GET"}), ("/healthz", {"method": "GET"}))
 
     assert (ready.status, alive.status) == (503, 200)
-    assert json.loads(ready.answer)["draining"] is True
+    assert json.loads(ready.body)["draining"] is True
 
 
 @pytest.mark.parametrize(
     ("path", "method", "status"), [("/nowhere", "GET", 404), ("/v1/recognize", "GET", 405), ("/healthz", "DELETE", 405)]
 )
-def test_wrong_paths_and_methods_are_problems_too(monkeypatch, path, method, status):
-    answer = Running(monkeypatch, short_cut=True).ask(path, method=method)
+def test_wrong_paths_and_methods_are_problems_too(start, path, method, status):
+    answer = start().ask(path, method=method)
 
-    document = json.loads(answer.answer)
+    document = json.loads(answer.body)
     assert (answer.status, document["status"]) == (status, status)
     assert answer.headers["content-type"] == "application/problem+json"
     assert document["request_id"] == answer.headers["x-request-id"]

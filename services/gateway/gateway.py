@@ -1,0 +1,136 @@
+"""The gateway without a host: config -> models, chain, operations. The HTTP server and Flask both call `respond`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.gateway.admission.admission import Admission
+from services.gateway.admission.context import Answer, Request
+from services.gateway.api.answers import ModelNames
+from services.gateway.api.intake import TASKS, Intake
+from services.gateway.api.offered_models import CHAIN, offered_models
+from services.gateway.api.oip import OpenInference
+from services.gateway.api.operations import Operation, Receive, respond
+from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
+from services.gateway.api.recognize import Recognize
+from services.gateway.api.tfserving_rest import TfServingRest
+from services.gateway.config import GatewayConfig
+from services.gateway.decoding.decoders import Decoders
+from services.gateway.metrics import Metrics
+from services.gateway.models.remote import Model, RemoteModel
+from services.gateway.models.transport import CallContext
+from services.gateway.reading.batching import Batcher
+from services.gateway.reading.chain import Reading, read_digits
+from services.gateway.reading.reader import Reader
+
+if TYPE_CHECKING:  # never imported unless its environment variables ask for it
+    from services.gateway.admission.tracing import Tracing
+
+
+class Gateway:
+    """All parts, wired. Lives on one event loop: `respond` and `close` are called there."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        denoiser: Model | None = None,
+        classifier: Model | None = None,
+        draining: Callable[[], bool] = lambda: False,
+        tracing: "Tracing | None" = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Models are those of the settings unless given."""
+        denoiser = denoiser or remote_denoiser(config)
+        classifier = classifier or remote_classifier(config)
+        self.config = config
+        self.limits = config.limits
+        self.metrics = metrics or Metrics()
+        self.admission = Admission(config, self.metrics, tracing)
+        self.reader = _reader(config, denoiser, classifier, self.metrics)
+        statuses = {
+            role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
+            for role, model in (("denoiser", denoiser), ("classifier", classifier))
+        }
+        required = frozenset({"classifier"} if config.on_denoiser_failure == "classify" else statuses)
+        readiness = ReadinessCheck(statuses, draining=draining, required=required)
+        self.decoders = Decoders(TASKS)
+        intake = Intake(self.decoders, self.limits)
+        models = offered_models(self.reader, statuses)
+        names = ModelNames(config.denoiser_model, config.classifier_model)
+        self.operations: tuple[Operation, ...] = (
+            *Recognize(intake, self.reader, names, self.metrics).operations(),
+            *OpenInference(models, intake, readiness, self.limits).operations(),
+            *TfServingRest(models[CHAIN], intake).operations(),
+            *probe_operations(readiness, self.metrics),
+        )
+
+    async def start(self) -> None:
+        """Start what the first request would have to wait for."""
+        await self.decoders.start()
+
+    async def respond(self, request: Request, operation: Operation, receive: Receive) -> Answer:
+        """The answer to a request, whatever happens."""
+        return await respond(request, operation, receive, admission=self.admission, limits=self.limits)
+
+    async def close(self) -> None:
+        """Let go of the model servers and decoders, and send what tracing has left."""
+        await asyncio.gather(self.reader.close(), self.decoders.close())
+        if self.admission.tracing is not None:
+            self.admission.tracing.close()
+
+
+def remote_denoiser(config: GatewayConfig) -> RemoteModel:
+    """The denoiser of the settings."""
+    return RemoteModel(
+        config.denoiser_target,
+        name=config.denoiser_model,
+        label=config.denoiser_label,
+        output="denoised",
+        output_shape=(28, 28, 1),
+        timeout_s=config.predict_timeout_s,
+        connect_s=config.connect_timeout_s,
+    )
+
+
+def remote_classifier(config: GatewayConfig) -> RemoteModel:
+    """The classifier of the settings."""
+    return RemoteModel(
+        config.classifier_target,
+        name=config.classifier_model,
+        label=config.classifier_label,
+        output="probabilities",
+        output_shape=(10,),
+        timeout_s=config.predict_timeout_s,
+        connect_s=config.connect_timeout_s,
+    )
+
+
+def _reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics) -> Reader:
+    async def chain(images: np.ndarray, applied: np.ndarray, call: CallContext) -> Reading:
+        return await read_digits(
+            images,
+            applied,
+            denoiser=denoiser,
+            classifier=classifier,
+            call=call,
+            without_denoiser=config.on_denoiser_failure == "classify",
+        )
+
+    batcher = Batcher(
+        chain,
+        observer=metrics,
+        batch_images=config.batch_images,
+        in_flight=config.batches_in_flight,
+        queue_images=config.queue_images,
+        wait_s=config.batch_wait_ms / 1e3,
+    )
+    return Reader(
+        denoiser=denoiser,
+        classifier=classifier,
+        batcher=batcher,
+        slice_images=config.batch_images,
+        slices=config.batches_in_flight + 1,
+    )
