@@ -54,6 +54,7 @@ class Gateway:
             role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
             for role, model in (("denoiser", denoiser), ("classifier", classifier))
         }
+        self._statuses = tuple(statuses.values())
         required = frozenset({"classifier"} if config.on_denoiser_failure == "classify" else statuses)
         readiness = ReadinessCheck(statuses, draining=draining, required=required)
         self.decoders = Decoders(TASKS)
@@ -77,6 +78,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Let go of the model servers and decoders, and send what tracing has left."""
+        for status in self._statuses:
+            status.close()
         await asyncio.gather(self.reader.close(), self.decoders.close())
         if self.admission.tracing is not None:
             self.admission.tracing.close()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,7 +24,7 @@ class Metrics:
 
     def __init__(self, *, worker_restarts: int = 0) -> None:
         self.registry = CollectorRegistry()
-        named = {"registry": self.registry}
+        named: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
         self._request_seconds = Histogram(
             "cleardigits_request_seconds", "From first byte to answer.", ["route", "size"], buckets=_SECONDS, **named
@@ -120,7 +121,7 @@ class Metrics:
             return generate_latest(self.registry)
         _forget_dead_workers(Path(os.environ[MULTIPROCESS]))
         everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)
 
     def _answered_by(self, model: str, version: int) -> None:
@@ -145,4 +146,4 @@ def _forget_dead_workers(folder: Path) -> None:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            mark_process_dead(pid, str(folder))
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -36,6 +36,7 @@ class Host:
 
     port: int
     gateway: Gateway
+    server: HttpServer | None = None  # where this is its host
 
     def ask(
         self,
@@ -87,7 +88,7 @@ def running(kind: str, gateway: Gateway) -> Iterator[Host]:
             server = HttpServer(gateway)
             run(server.start(sock.dup()))
             try:
-                yield Host(port, gateway)
+                yield Host(port, gateway, server)
             finally:
                 run(server.stop(0.5))
                 run(gateway.close())

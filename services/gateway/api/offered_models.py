@@ -65,7 +65,7 @@ class ChainModel:
     """Denoise, then classify; the parameter `denoise` is always, never or auto."""
 
     platform = "cleardigits_chain"
-    outputs = (PROBABILITIES, DIGIT, DENOISED)
+    outputs: tuple[dict[str, Any], ...] = (PROBABILITIES, DIGIT, DENOISED)
 
     def __init__(self, reader: Reader, statuses: Sequence[ModelStatus]) -> None:
         self._reader = reader
@@ -102,7 +102,7 @@ class SingleModel:
     def __init__(self, model: Model, status: ModelStatus, output: dict[str, Any]) -> None:
         self._model = model
         self._status = status
-        self.outputs = (output,)
+        self.outputs: tuple[dict[str, Any], ...] = (output,)
 
     async def versions(self) -> tuple[str, ...]:
         """As OfferedModel.versions."""

@@ -16,7 +16,8 @@ from services.gateway.models.remote import Model
 
 ASK_TIMEOUT_S = 1.0  # of one question to a model server
 _PROBE_WAIT_S = 0.08  # a probe is answered within 100 ms, with what is known by then
-_STALE_S = 2 * ASK_TIMEOUT_S  # an older answer is none
+_AGAIN_S = 0.25  # the shortest pause between two questions in the background
+_WATCHED_S = 15.0  # so long after a probe the models are asked again and again: the next probe finds a recent answer
 AVAILABLE = "AVAILABLE"
 
 
@@ -30,23 +31,29 @@ class Known:
 
 
 class ModelStatus:
-    """The available versions of one model. Asked in the background, one question at a time, however many wait."""
+    """The available versions of one model. Asked in the background, one question at a time, however many wait.
+
+    While probes come, the question is repeated: a probe is answered at once with what is at most a moment old.
+    """
 
     def __init__(self, role: str, model: Model, *, cache_s: float, metrics: Metrics) -> None:
         self.role = role
         self._model = model
         self._cache_s = cache_s
         self._metrics = metrics
+        self._pause_s = max(cache_s, _AGAIN_S)
+        self._stale_s = self._pause_s + 2 * ASK_TIMEOUT_S  # an older answer is none
         self._asking: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._wanted_s = float("-inf")
         self._known = Known((), ModelTimeoutError(f"{model.name} has not answered yet"), float("-inf"))
 
     async def known(self, *, within_s: float) -> Known:
         """What the server says now, or what it said last when it takes longer than `within_s`."""
-        if time.monotonic() - self._known.at_s > self._cache_s:
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask())
-            await asyncio.wait((self._asking,), timeout=within_s)
-        if time.monotonic() - self._known.at_s > _STALE_S and self._known.error is None:
+        self._wanted_s = time.monotonic()
+        if self._wanted_s - self._known.at_s > self._cache_s:
+            await asyncio.wait((self._begin(),), timeout=within_s)
+        if time.monotonic() - self._known.at_s > self._stale_s and self._known.error is None:
             return Known((), ModelTimeoutError(f"{self._model.name} does not answer"), self._known.at_s)
         return self._known
 
@@ -63,6 +70,21 @@ class ModelStatus:
             return str(known.error)
         return "available" if known.versions else f"{self._model.name} has no AVAILABLE version"
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._wanted_s = float("-inf")
+        for pending in (self._asking, self._again):
+            if pending is not None:
+                pending.cancel()
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return self._asking
+
     async def _ask(self) -> None:
         try:
             found = await self._model.status(timeout_s=ASK_TIMEOUT_S)
@@ -73,6 +95,8 @@ class ModelStatus:
             self._known = Known(versions, None, time.monotonic())
         finally:
             self._asking = None
+            if time.monotonic() - self._wanted_s < _WATCHED_S:
+                self._again = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
         self._metrics.available(self.role, bool(self._known.versions))
 
 

@@ -77,6 +77,16 @@ class Exchange:
         self.waiter: asyncio.Future[None] | None = None
         self._parts: list[bytes] = []
 
+    @property
+    def has_body(self) -> bool:
+        """Whether the head promises a body."""
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+
+    def body_head(self) -> bytes:
+        """A head that says no more than how the body is framed."""
+        name = "transfer-encoding" if "transfer-encoding" in self.headers else "content-length"
+        return f"POST / HTTP/1.1\r\n{name}: {self.headers[name]}\r\n\r\n".encode("latin-1")
+
     async def receive(self) -> bytes:
         """The whole body, or a ServiceError when it is too large, breaks off or stalls."""
         self.wanted = True
@@ -141,6 +151,7 @@ class Connection(asyncio.Protocol):
         self._unwritten = 0
         self._discarded = 0
         self._bad = False
+        self._interrupted: Exchange | None = None  # the parser stopped before its body
 
     # What the event loop calls
 
@@ -210,6 +221,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
+        if self._interrupted is not None:
+            self._arriving, self._interrupted = self._interrupted, None
+            return
         if "host" not in self._headers and parser.get_http_version() == "1.1":
             raise _HeadError(400, "no Host header")
         exchange = Exchange(
@@ -229,6 +243,9 @@ class Connection(asyncio.Protocol):
                 self._pause_reading()
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade() and self._arriving is not None and self._arriving.has_body:
+            self._interrupted, self._arriving = self._arriving, None
+            return
         if self._arriving is not None:
             self._arriving.end()
             self._arriving = None
@@ -291,11 +308,12 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:  # to another protocol: none is spoken, so the request is as it is
+        except httptools.HttpParserUpgrade as exc:
+            # Another protocol is offered (curl --http2 does so); none is spoken here, so the request is as it is. The
+            # parser has stopped before its body: another one is told of the body alone.
             self._parser = httptools.HttpRequestParser(self)
-            rest = data[exc.args[0] :]
-            if rest:
-                self._parse(rest)
+            head = b"" if self._interrupted is None else self._interrupted.body_head()
+            self._parse(head + data[exc.args[0] :])
         except httptools.HttpParserCallbackError as exc:
             if not isinstance(exc.__context__, _HeadError):
                 raise

@@ -43,7 +43,7 @@ class HttpServer:
         self._most = config.max_connections
         # Behind proxies all connections come from a few addresses.
         self._most_of_address = self._most if config.trusted_proxies else config.max_connections_per_address
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self._of_address: dict[str, int] = {}
         # Closed when there are too many, those that never sent a request first, in each the oldest first.
         self._fresh: dict[Connection, None] = {}
@@ -65,15 +65,15 @@ class HttpServer:
         """Accept no more, let requests under way finish, cancel what is left when the time is up."""
         self.stopping = True
         self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.stop()
         ends = time.monotonic() + grace_s
-        while self._connections and time.monotonic() < ends:
+        while self.connections and time.monotonic() < ends:
             await asyncio.sleep(0.01)
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.cancel()
         for _ in range(20):  # for the answers that say so
-            if not self._connections:
+            if not self.connections:
                 break
             await asyncio.sleep(0.01)
         self._sweeping.cancel()
@@ -108,17 +108,17 @@ class HttpServer:
         """Make room for a new connection, or refuse it."""
         address = connection.address
         of_address = self._of_address.get(address, 0)
-        self._connections.add(connection)
+        self.connections.add(connection)
         self._of_address[address] = of_address + 1
         if of_address >= self._most_of_address:
             self._make_room(connection, address)
-        elif len(self._connections) > self._most:
+        elif len(self.connections) > self._most:
             self._make_room(connection, None)
 
     def lost(self, connection: Connection) -> None:
         """The connection is closed."""
-        if connection in self._connections:
-            self._connections.discard(connection)
+        if connection in self.connections:
+            self.connections.discard(connection)
             self._fresh.pop(connection, None)
             self._idle.pop(connection, None)
             left = self._of_address[connection.address] - 1
@@ -181,6 +181,6 @@ class HttpServer:
 
     def _sweep(self) -> None:
         now_s = time.monotonic()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.overdue(now_s)
         self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)

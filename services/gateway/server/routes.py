@@ -49,5 +49,5 @@ class Routes:
         return operation, arguments
 
     async def _page(self, request: Request) -> Answer:
-        call = partial(wsgi.call, self._app, request, server=self._server, extra={REQUEST: request})
+        call = partial(wsgi.call, self._app.wsgi_app, request, server=self._server, extra={REQUEST: request})
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.gateway.admission.context import Answer, Request
 
-App = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
+App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _SET_BY_THE_HOST = frozenset(("content-type", "content-length", "x-request-id"))
 
