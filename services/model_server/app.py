@@ -13,6 +13,7 @@ from services.model_server.engines.choice import EngineOptions
 from services.model_server.interfaces.grpc_api import handlers
 from services.model_server.interfaces.grpc_server import HealthReporter, bind, build_server
 from services.model_server.interfaces.lane import LaneServer, answers
+from services.model_server.interfaces.reflection import add_reflection
 from services.model_server.interfaces.rest import RestApi
 from services.model_server.interfaces.rest_server import RestServer
 from services.model_server.metrics import Metrics
@@ -45,11 +46,13 @@ class ModelServer:
                 ),
                 warmup=config.enable_model_warmup,
                 warmup_iterations=config.num_request_iterations_for_warmup or 1,
+                verify_digests=config.verify_digests,
             ),
             retry=RetryPolicy(
                 max_retries=config.max_num_load_retries, interval_s=max(0, config.load_retry_interval_micros) / 1e6
             ),
             allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
+            allow_signature_change=config.allow_signature_change,
         )
         prediction = Prediction(
             self._models,
@@ -66,6 +69,7 @@ class ModelServer:
         self._health = (
             HealthReporter(self._grpc, self._models, control) if config.enable_grpc_healthcheck_service else None
         )
+        add_reflection(self._grpc, health=config.enable_grpc_healthcheck_service)
         self._rest_api = RestApi(
             prediction,
             examples,

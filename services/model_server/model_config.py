@@ -31,14 +31,15 @@ def single_model(name: str, base_path: str) -> pb.ModelServerConfig:
     return pb.ModelServerConfig(model_config_list=pb.ModelConfigList(config=[entry]))
 
 
-def check_config(new: pb.ModelServerConfig) -> None:
-    """Raise StatusError for a configuration that cannot be served."""
+def check_config(new: pb.ModelServerConfig, before: pb.ModelServerConfig | None = None) -> None:
+    """Raise StatusError for a configuration that cannot be served, or not after the one `before`."""
     if new.WhichOneof("config") != "model_config_list":
         raise StatusError(
             Code.INVALID_ARGUMENT,
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "
             "Only ModelConfigList is currently supported",
         )
+    platforms = {entry.name: _platform(entry) for entry in before.model_config_list.config} if before else {}
     names: set[str] = set()
     for entry in new.model_config_list.config:
         if entry.name in names:
@@ -48,7 +49,17 @@ def check_config(new: pb.ModelServerConfig) -> None:
             raise _invalid(
                 f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
             )
+        was, now = platforms.get(entry.name, _platform(entry)), _platform(entry)
+        if was != now:
+            raise _invalid(
+                f"Illegal to change a model's platform. For model {entry.name} platform was {was} and new platform "
+                f"requested is {now}"
+            )
         _check_platform(entry)
+
+
+def _platform(entry: pb.ModelConfig) -> str:
+    return PLATFORM if entry.model_type == pb.ModelConfig.TENSORFLOW else entry.model_platform
 
 
 def _check_platform(entry: pb.ModelConfig) -> None:

@@ -114,6 +114,42 @@ def read_filter(signature: Signature, wanted: Iterable[str]) -> list[str]:
     return names or list(signature.outputs)
 
 
+def breaking_change(old: Mapping[str, Signature], new: Mapping[str, Signature]) -> str | None:
+    """What a client of the old signatures would miss in the new ones; None when it can go on as before.
+
+    Inputs may take more shapes, outputs may be added, sizes may become unknown: none of that stops a client.
+    """
+    for key, before in old.items():
+        if not before.outputs or any(":" not in spec.feed for spec in before.outputs.values()):
+            continue  # nothing that can be called
+        after = new.get(key)
+        if after is None:
+            return f"signature {key} is gone"
+        if missing := sorted(set(before.outputs) - set(after.outputs)):
+            return f"{key} has no output {missing[0]}"
+        if set(before.inputs) != set(after.inputs):
+            return f"{key} takes {sorted(after.inputs)} in place of {sorted(before.inputs)}"
+        pairs = [(f"input {name}", spec, after.inputs[name]) for name, spec in before.inputs.items()]
+        pairs += [(f"output {name}", spec, after.outputs[name]) for name, spec in before.outputs.items()]
+        for name, was, now in pairs:
+            if was.dtype != now.dtype:
+                return f"{key}'s {name} is {dtype_name(now.dtype)}, not {dtype_name(was.dtype)}"
+            if not _as_wide(was.shape, now.shape):
+                return f"{key}'s {name} has shape {_show(now.shape)}, not {_show(was.shape)}"
+    return None
+
+
+def _as_wide(was: tuple[int, ...] | None, now: tuple[int, ...] | None) -> bool:
+    """An unknown size says nothing of the other: an exporter may have known more, or less."""
+    if was is None or now is None:
+        return True
+    return len(was) == len(now) and all(a == b or -1 in (a, b) for a, b in zip(was, now, strict=True))
+
+
+def _show(shape: tuple[int, ...] | None) -> str:
+    return "unknown" if shape is None else f"[{','.join('?' if size < 0 else str(size) for size in shape)}]"
+
+
 def _check_count(signature: Signature, inputs: Mapping[str, object]) -> None:
     sent, expected = len(inputs), len(signature.inputs)
     if sent > expected or (sent < expected and not signature.defaults):

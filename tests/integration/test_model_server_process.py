@@ -22,6 +22,7 @@ from services.core.tensors import from_proto
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import CALL_S, call, predict_request, write_scale_model, write_slow_model
 from tests.support.stack import Child, free_port
+from tests.support.tiny_models import write_tiny_models
 
 WAIT_S = 20.0
 Health = health_pb2.HealthCheckResponse
@@ -383,3 +384,19 @@ def test_versions_are_followed_after_broken_ones_were_removed_in_a_loop(tmp_path
         answer = _predict(channel, "scale", x=np.float32([[1, 2]]))
 
         assert from_proto(answer.outputs["y"]).tolist() == [[3.0, 6.0]]
+
+
+def test_a_classifier_under_the_denoisers_name_does_not_replace_it(tmp_path):
+    """Issue 15.12: every request failed, and readiness stayed green."""
+    write_tiny_models(tmp_path)
+    with process(*_model("denoiser", tmp_path / "denoiser"), "--max_num_load_retries=0") as (_, channel, _rest):
+        (tmp_path / "classifier" / "1").rename(tmp_path / "denoiser" / "7")
+        _wait(lambda: _states(channel, "denoiser").get(7) == "END")
+        request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name="denoiser"))
+        statuses = call(channel, "GetModelStatus", request, pb.GetModelStatusResponse).model_version_status
+        answer = _predict(channel, "denoiser", images=np.zeros((1, 28, 28, 1), np.float32))
+
+    assert "version 7 does not answer what version 1, which is served, answers" in statuses[1].status.error_message
+    assert "serving_default has no output denoised" in statuses[1].status.error_message
+    assert list(answer.outputs) == ["denoised"]
+    assert answer.model_spec.version.value == 1

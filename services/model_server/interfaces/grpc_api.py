@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
+from google.protobuf.message import Message
 
 from services.core.errors import ServiceError
 from services.model_server.calls.counted import Call, Counted, parse
@@ -72,7 +73,9 @@ def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigR
     return response
 
 
-def unary(call: Call, request_class: type, *, pool: ThreadPoolExecutor | None = None) -> grpc.RpcMethodHandler:
+def unary(
+    call: Call, request_class: type[Message], *, pool: ThreadPoolExecutor | None = None
+) -> "grpc.RpcMethodHandler[bytes, Any]":
     """A unary method made from `call`, run in `pool` if one is given: errors become status codes."""
 
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
@@ -92,4 +95,4 @@ def unary(call: Call, request_class: type, *, pool: ThreadPoolExecutor | None = 
 
 def run_in(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> None:
     """Let gRPC call `behavior` in `pool` instead of the server's own threads."""
-    behavior.experimental_thread_pool = pool  # the name grpcio gives it
+    cast(Any, behavior).experimental_thread_pool = pool  # the name grpcio gives it

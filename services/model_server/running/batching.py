@@ -46,7 +46,7 @@ class _Task:
         self.wake.acquire()
 
     def nudge(self) -> None:
-        """Let the caller look again. Called with the scheduler's lock held, so never twice at once."""
+        """Wake the caller. Called with the scheduler's lock held, so never twice at once."""
         if self.wake.locked():
             self.wake.release()
 
@@ -96,16 +96,17 @@ class BatchingRunner:
         key = (id(servable), signature.key, *((name, array.shape[1:]) for name, array in sorted(inputs.items())))
         with self._lock:
             queue = self._enqueue(key, task)
-        while task.outputs is None and task.error is None:
+        while True:
+            if task.error is not None:
+                raise task.error
+            if task.outputs is not None:
+                return task.outputs
             with self._lock:
                 wait_s = self._look(queue, key, task)
             if task.to_lead is not None:
                 self._lead(task.to_lead)
             elif task.error is None and task.outputs is None:
                 task.wake.acquire(timeout=-1 if wait_s is None else wait_s)
-        if task.error is not None:
-            raise task.error
-        return task.outputs
 
     # ---- with the lock held
 
@@ -139,7 +140,7 @@ class BatchingRunner:
         if batch is None:  # somebody computes it, or hands it the lead
             return None
         if task.deadline is not None and now >= task.deadline:
-            self._withdraw(queue, key, task)
+            self._withdraw(queue, key, task, batch)
             return None
         waits = [] if task.deadline is None else [task.deadline - now]
         if batch.tasks[0] is task:
@@ -150,8 +151,7 @@ class BatchingRunner:
                 return None
         return min(waits, default=None)
 
-    def _withdraw(self, queue: deque[_Batch], key: object, task: _Task) -> None:
-        batch = task.batch
+    def _withdraw(self, queue: deque[_Batch], key: object, task: _Task, batch: _Batch) -> None:
         batch.tasks.remove(task)
         batch.rows -= task.rows
         task.batch, task.error = None, DeadlineError(TIMED_OUT)

@@ -6,6 +6,7 @@ from pathlib import Path
 from services.model_server.engines.base import LoadError
 from services.model_server.engines.choice import EngineOptions, load_engine
 from services.model_server.metrics import Metrics
+from services.model_server.versions.digests import verify
 from services.model_server.versions.servable import Servable
 from services.model_server.versions.warmup import replay
 
@@ -18,9 +19,12 @@ class ServableLoader:
     engine: EngineOptions = field(default_factory=EngineOptions)
     warmup: bool = True
     warmup_iterations: int = 1
+    verify_digests: bool = True
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
         try:
+            if self.verify_digests:
+                verify(path)
             servable = Servable(name, version, path, load_engine(path, self.engine))
             if self.warmup:
                 replay(servable, self.metrics, iterations=self.warmup_iterations)

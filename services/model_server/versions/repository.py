@@ -23,11 +23,13 @@ class ModelRepository:
         *,
         retry: RetryPolicy | None = None,
         allow_labels_for_unavailable: bool = False,
+        allow_signature_change: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._retry = retry or RetryPolicy()
         self._allow_labels = allow_labels_for_unavailable
+        self._allow_signature_change = allow_signature_change
         self._clock = clock
         self._turn = threading.RLock()
         self._config: pb.ModelServerConfig | None = None
@@ -88,7 +90,7 @@ class ModelRepository:
         """Serve what `config` lists, all of it and nothing else. A refused configuration changes nothing."""
         with self._turn:
             first = self._config is None
-            check_config(config)
+            check_config(config, self._config)
             if not first:  # at start-up the models are loaded before anybody can ask for a label
                 self._check_labels(config)
             log.info("configuration applied", extra={"models": [m.name for m in config.model_config_list.config]})
@@ -124,7 +126,13 @@ class ModelRepository:
         for entry in wanted.config:
             known = self._models.get(entry.name) or self._removed.pop(entry.name, None)
             if known is None:
-                known = ServedModel(entry, self._load, self._retry, self._clock)
+                known = ServedModel(
+                    entry,
+                    self._load,
+                    self._retry,
+                    self._clock,
+                    allow_signature_change=self._allow_signature_change,
+                )
             known.config = entry
             models[entry.name] = known
         for name, model in self._models.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from services.core.errors import ServiceError
 from services.model_server.engines.base import LoadError
+from services.model_server.signatures import breaking_change
 from services.model_server.statuses import Code, StatusError
 from services.model_server.versions.servable import Servable
 from services.model_server.versions.storage import find_versions, fingerprint, wanted_versions
@@ -36,7 +37,7 @@ class VersionRecord:
     """What is known of one version, kept after it is gone: unloaded is not unknown."""
 
     version: int
-    state: int = State.START
+    state: pb.ModelVersionStatus.State = State.START
     error: str = ""
     servable: Servable | None = None
     attempts: int = 0
@@ -52,8 +53,17 @@ class VersionRecord:
 class ServedModel:
     """`reconcile` is called by one thread at a time; `acquire` and `statuses` by any number."""
 
-    def __init__(self, config: pb.ModelConfig, load: Loader, retry: RetryPolicy, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: pb.ModelConfig,
+        load: Loader,
+        retry: RetryPolicy,
+        clock: Callable[[], float],
+        *,
+        allow_signature_change: bool = False,
+    ) -> None:
         self.config = config
+        self._allow_signature_change = allow_signature_change
         self.problem = ""  # why there may be no version at all
         self._load = load
         self._retry = retry
@@ -184,6 +194,7 @@ class ServedModel:
             record.state = State.LOADING
         try:
             servable = self._load(self.name, record.version, path)
+            self._check_signatures(servable)
         except (LoadError, ServiceError) as exc:
             record.attempts += 1
             record.seen = before
@@ -210,6 +221,17 @@ class ServedModel:
                 "seconds": round(self._clock() - started, 3),
             },
         )
+
+    def _check_signatures(self, servable: Servable) -> None:
+        """A newer version answers whatever its predecessor answers. An older one is a roll-back, and welcome."""
+        before = self._serving.get(max((v for v in self._serving if v <= servable.version), default=-1))
+        if before is None or self._allow_signature_change:
+            return
+        if change := breaking_change(before.signatures, servable.signatures):
+            raise LoadError(
+                f"version {servable.version} does not answer what version {before.version}, which is served, answers: "
+                f"{change} (--allow_signature_change takes it)"
+            )
 
     def _fall_back(self, *, below: int) -> set[int]:
         """Every wanted version fails and nothing is served: the newest older one that loads is better than nothing.
@@ -241,7 +263,8 @@ class ServedModel:
             record.state = State.END
             log.info("version unloaded", extra={"model": self.name, "version": version})
 
-        servable.retire(ended)
+        if servable is not None:
+            servable.retire(ended)
 
 
 def not_found(name: str, version: int | None) -> StatusError:

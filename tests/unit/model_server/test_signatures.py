@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.core.tensors import to_proto
-from services.model_server.signatures import from_definition, pick, read_filter, read_inputs
+from services.model_server.signatures import breaking_change, from_definition, pick, read_filter, read_inputs
 from services.model_server.statuses import StatusError
 from services.pb import tfserving_pb2 as pb
 
@@ -81,3 +81,51 @@ def test_no_name_means_serving_default():
     assert pick({"serving_default": one}, "") is one
     with pytest.raises(StatusError, match='Serving signature key "serving_default" not found'):
         pick({}, "")
+
+
+def one(inputs, outputs):
+    return {"serving_default": from_definition("serving_default", pb.SignatureDef(inputs=inputs, outputs=outputs))}
+
+
+DENOISER = one({"images": info(-1, 28, 28, 1)}, {"denoised": info(-1, 28, 28, 1)})
+CLASSIFIER = one({"images": info(-1, 28, 28, 1)}, {"probabilities": info(-1, 10)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (DENOISER, DENOISER),
+        (DENOISER, one({"images": info(-1, -1, -1, 1)}, {"denoised": info(-1, -1, -1, 1)})),
+        (CLASSIFIER, one({"images": info(-1, 28, 28, 1)}, {"probabilities": info(-1, 10), "is_digit": info(-1)})),
+        (CLASSIFIER, one({"images": UNKNOWN_RANK}, {"probabilities": info(-1, 10)})),
+        ({}, DENOISER),
+    ],
+)
+def test_a_newer_version_may_take_and_give_more(old, new):
+    assert breaking_change(old, new) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        (DENOISER, CLASSIFIER, "serving_default has no output denoised"),
+        (DENOISER, {}, "signature serving_default is gone"),
+        (
+            CLASSIFIER,
+            one({"x": info(-1, 28, 28, 1)}, {"probabilities": info(-1, 10)}),
+            "serving_default takes ['x'] in place of ['images']",
+        ),
+        (
+            CLASSIFIER,
+            one({"images": info(-1, 32, 32, 1)}, {"probabilities": info(-1, 10)}),
+            "serving_default's input images has shape [?,32,32,1], not [?,28,28,1]",
+        ),
+        (
+            CLASSIFIER,
+            one({"images": info(-1, 28, 28, 1)}, {"probabilities": info(-1, 10, dtype=pb.DT_DOUBLE)}),
+            "serving_default's output probabilities is DT_DOUBLE, not DT_FLOAT",
+        ),
+    ],
+)
+def test_what_would_break_a_client_is_named(old, new, change):
+    assert breaking_change(old, new) == change

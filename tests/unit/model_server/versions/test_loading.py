@@ -1,7 +1,11 @@
 """A version folder becomes a servable, or one LoadError that says what is wrong with it."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from services.core.model_digest import file_digests
 from services.model_server.engines.base import LoadError
 from services.model_server.metrics import Metrics
 from services.model_server.versions.loading import ServableLoader
@@ -73,3 +77,49 @@ def test_a_number_too_large_for_the_wire_is_not_a_version(tmp_path):
         (tmp_path / name).mkdir()
 
     assert list(find_versions(tmp_path)) == [1, 2**63 - 1]
+
+
+def _with_card(folder, **changes):
+    card = {"name": "scale", "files_sha256": {**file_digests(folder), **changes}}
+    (folder / "model_card.json").write_text(json.dumps(card))
+
+
+def test_files_are_those_of_the_model_card(load, tmp_path):
+    folder = write_scale_model(tmp_path / "scale", 1)
+    _with_card(folder)
+
+    assert load("scale", 1, folder).version == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: _flip_a_bit(folder / "model.onnx"), r"model\.onnx differs"),
+        (lambda folder: (folder / "more.bin").touch(), r"more\.bin is not listed"),
+        (lambda folder: _with_card(folder, gone="00"), "gone is missing"),
+        (lambda folder: (folder / "model_card.json").write_text("{"), r"model_card\.json cannot be read"),
+    ],
+)
+def test_a_version_whose_files_differ_from_its_card_fails_before_it_is_served(load, tmp_path, spoil, complaint):
+    """Issue 15.12: 50 flipped weight bits loaded and answered wrongly."""
+    folder = write_scale_model(tmp_path / "scale", 1)
+    _with_card(folder)
+    spoil(folder)
+
+    with pytest.raises(LoadError, match=complaint):
+        load("scale", 1, folder)
+
+
+def test_digests_are_not_checked_when_told_so_nor_where_there_are_none(load, tmp_path):
+    folder = write_scale_model(tmp_path / "scale", 1)
+    (folder / "model_card.json").write_text('{"name": "scale"}')
+    assert load("scale", 1, folder).version == 1
+    _with_card(folder, gone="00")
+
+    assert replace(load, verify_digests=False)("scale", 1, folder).version == 1
+
+
+def _flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
