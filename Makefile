@@ -39,8 +39,8 @@ base-image: ## a base image from Debian's packages, where no registry is reachab
 
 ##@ Check
 
-test: $(DEV)/.done ## unit, contract and integration tests: no network, no data set needed
-	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/integration
+test: $(DEV)/.done ## unit, contract, conformance and integration tests: no network, no data set needed
+	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/conformance tests/integration
 
 test-containers: $(DEV)/.done ## the stack of containers; as root on Debian it installs and starts what is missing
 	@deploy/docker/with-engine $(DEV)/bin/python -m pytest tests/containers

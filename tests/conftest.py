@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-KINDS = {"unit", "contract", "integration", "browser", "containers"}
+KINDS = {"unit", "contract", "conformance", "integration", "browser", "containers"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
