@@ -39,11 +39,14 @@ base-image: ## a base image from Debian's packages, where no registry is reachab
 
 ##@ Check
 
-test: $(DEV)/.done ## unit, contract, conformance and integration tests: no network, no data set needed
-	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/conformance tests/integration
+test: $(DEV)/.done ## unit, contract, conformance and integration tests, and local processes' promises: no network, no data set
+	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/promises
 
-test-containers: $(DEV)/.done ## the stack of containers; as root on Debian it installs and starts what is missing
-	@deploy/docker/with-engine $(DEV)/bin/python -m pytest tests/containers
+test-containers: $(DEV)/.done ## the same promises and the page of containers, and how they are run; as root on Debian it installs what is missing
+	@deploy/docker/with-engine $(DEV)/bin/python -m pytest --home=containers tests/promises tests/browser/test_reading.py tests/containers
+
+promises: $(DEV)/.done ## the promises of a chain that runs somewhere (URL=http://digits.example)
+	$(DEV)/bin/python -m pytest --home=$(or $(URL),local) tests/promises
 
 test-browser: $(DEV)/.done ## the page in Chromium, against a local stack of its own (apt install chromium)
 	$(DEV)/bin/python -m pytest tests/browser
@@ -160,4 +163,4 @@ $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done
 clean: ## remove virtual environments, caches and run folders
 	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
 
-.PHONY: help up down status logs restart job base-image test test-containers lint protos lock clean .venvs/dev .venvs/serve
+.PHONY: help up down status logs restart job base-image test test-containers promises lint protos lock clean .venvs/dev .venvs/serve

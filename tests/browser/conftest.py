@@ -1,4 +1,4 @@
-"""The page in Chromium, against a real local stack; a test fails when the page logs an error or asks anybody else."""
+"""The page in Chromium, in the home that --home names; tests fail when it logs an error or asks anybody else."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.demo_page import DemoPage
-from tests.support.stack import Stack, running_stack
+from tests.support.homes import Home
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -33,9 +33,9 @@ Opener = Callable[..., DemoPage]
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    with running_stack() as ready:
-        yield ready
+def stack(home: Home) -> Home:
+    """The chain in the home that --home names."""
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, stack: Stack) -> Iterator[Opener]:
+def open_page(browser: Browser, stack: Home) -> Iterator[Opener]:
     """Open the page in a context of its own; keyword arguments are Playwright's for a context."""
     with ExitStack() as ends:
 

