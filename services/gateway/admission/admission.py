@@ -23,6 +23,7 @@ log = logging.getLogger("cleardigits.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _OPEN = ("/v2/health/",)
+_PROBES = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
 _GUARDED = ("/v1/", "/v2")
 _DEADLINE = HEADER.lower()
 
@@ -109,7 +110,8 @@ class Admission:
             }
             for stage, spent_ms in request.timings_ms.items():
                 fields[f"{stage}_ms"] = spent_ms
-            log.info("request", extra=fields)
+            quiet = status < 400 and visit.path in _PROBES  # asked every few seconds, always the same
+            log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=fields)
 
     def _address(self, headers: Mapping[str, str], address: str) -> str:
         """The client's own address: the last of X-Forwarded-For that a trusted proxy did not add itself."""

@@ -347,6 +347,14 @@ def test_which_requests_get_a_line_is_a_setting(start, caplog, wanted, lines):
     assert len([record for record in caplog.records if record.name == "cleardigits.access"]) == lines
 
 
+@pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 0), (logging.DEBUG, 2)])
+def test_probes_that_find_all_well_do_not_fill_the_log(start, caplog, level, lines):
+    with caplog.at_level(level, "cleardigits.access"):
+        start().together(("/healthz", {"method": "GET"}), ("/metrics", {"method": "GET"}))
+
+    assert len([record for record in caplog.records if record.name == "cleardigits.access"]) == lines
+
+
 def test_metrics_count_what_happened(start):
     with start().listening() as host:
         host.together(*[("/v1/recognize", {"body": png(1.0), "headers": PNG})] * 3)

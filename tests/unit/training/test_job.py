@@ -18,7 +18,10 @@ from training.export import onnx_predictor, versions
 from training.fit import fit
 
 # Keras 3.15 converts TensorFlow variables with NumPy's older protocol.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    pytest.mark.timeout(900),  # the fixture trains and measures: over 120 s where other work takes the processors
+]
 
 
 @pytest.fixture(scope="module")
