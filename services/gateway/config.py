@@ -64,9 +64,7 @@ class GatewayConfig:
     # What it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # least severe level that is logged
     log_format: LogFormat = "auto"  # json, text, or auto: text on a terminal only
-    access_log: Literal["all", "errors", "none"] = (
-        "all"  # which requests get a line; probes that find all well get theirs at DEBUG
-    )
+    access_log: Literal["all", "errors", "none"] = "all"  # which requests get a line; probes get theirs at DEBUG
     ready_cache_ms: int = 500  # how long an answer of /readyz may be reused
 
     def __post_init__(self) -> None:
