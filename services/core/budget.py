@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from services.core.errors import DeadlineError, TooLargeError
 
+LARGE_BYTES = 16 * 1024 * 1024  # what takes more than this is done by one process at a time
+
 
 @dataclass(slots=True)
 class Budget:
@@ -18,6 +20,7 @@ class Budget:
     decoded_bytes: float = math.inf
     until_s: float = math.inf  # on the monotonic clock
     clock: Callable[[], float] = time.monotonic
+    alone: Callable[[], object] = lambda: None  # waits until no other process does anything large
 
     def take(self, pixels: int, decoded_bytes: int) -> None:
         """TooLargeError when so much is not left, DeadlineError when the time is up."""
@@ -26,6 +29,8 @@ class Budget:
         self.decoded_bytes -= decoded_bytes
         if self.pixels < 0 or self.decoded_bytes < 0:
             raise TooLargeError("the pictures of this request hold more pixels together than one request may")
+        if decoded_bytes > LARGE_BYTES:
+            self.alone()
 
     def check_time(self) -> None:
         """DeadlineError when the time is up."""

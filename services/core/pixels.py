@@ -7,10 +7,11 @@ may say (`scale` 255 or 1); left unsaid it is decided for the request as a whole
 from __future__ import annotations
 
 import math
-from io import BytesIO
+from collections.abc import Iterable
 
 import numpy as np
 
+from services.core import npy
 from services.core.errors import InvalidInputError
 
 SIDE = 28
@@ -20,8 +21,6 @@ ROUNDING = 1e-3  # fractions may exceed their range by so much: resizing and nor
 
 _NUMBERS = "iuf"  # kinds of dtype
 _SHAPES = ((PIXELS,), (SIDE, SIDE), (SIDE, SIDE, 1))
-
-_MAGIC_BYTES = 8  # of an .npy file: name and version
 
 
 def from_bytes(data: bytes) -> np.ndarray:
@@ -33,18 +32,7 @@ def from_bytes(data: bytes) -> np.ndarray:
 
 def from_npy(data: bytes) -> np.ndarray:
     """An .npy file of uint8 or float32; a view, no copy. Nothing is unpickled, nothing allocated on a header's word."""
-    reader = {b"\x93NUMPY\1\0": (10, 2), b"\x93NUMPY\2\0": (12, 4)}.get(data[:_MAGIC_BYTES])
-    if reader is None:
-        raise InvalidInputError("not an .npy file of version 1.0 or 2.0")
-    start, length_bytes = reader
-    end = start + int.from_bytes(data[start - length_bytes : start], "little")
-    shape, fortran, dtype = _npy_header(data[:end], start)
-    if dtype not in (np.dtype(np.uint8), np.dtype("<f4")):
-        raise InvalidInputError(f"an array of {dtype}; uint8 and float32 (little-endian) are read")
-    if len(data) - end != dtype.itemsize * math.prod(shape):
-        raise InvalidInputError(f"{len(data) - end} bytes do not fill a {dtype} array of shape {shape}")
-    array = np.frombuffer(data, dtype, offset=end).reshape(shape, order="F" if fortran else "C")
-    return from_array(array)
+    return from_array(npy.read(data))
 
 
 def from_array(array: np.ndarray) -> np.ndarray:
@@ -66,31 +54,47 @@ def from_array(array: np.ndarray) -> np.ndarray:
 
 def from_lists(images: list, *, scale: int | None = None) -> np.ndarray:
     """Lists of numbers, 28 rows of 28 or 784 each."""
-    if scale != 1:
-        try:
-            exact = np.frombuffer(b"".join(map(_row_bytes, images)), np.uint8).reshape(-1, SIDE, SIDE)
-        except (TypeError, ValueError):
-            pass  # fractions, or not pixels at all: the general way tells them apart
-        else:
-            if len(exact) == len(images) and (scale == 255 or exact.max() > 1):
-                return exact
-    numbers = _all_numbers(images)
-    low, high = float(numbers.min()), float(numbers.max())
-    limit = scale or _detected(numbers, low, high)
+    return from_parts([images], count=len(images), scale=scale)
+
+
+def from_parts(parts: Iterable[list], *, count: int, scale: int | None = None) -> np.ndarray:
+    """`from_lists` for `count` images that come a part at a time; what they are is decided for all together."""
+    arrays: list[np.ndarray] = []
+    low, high, whole = math.inf, -math.inf, True
+    for images in parts:
+        numbers = _exact(images) if scale != 1 else None
+        if numbers is None:
+            numbers = _all_numbers(images, sum(map(len, arrays)), count)
+            whole = whole and np.array_equal(numbers, np.floor(numbers))
+        low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+        arrays.append(numbers if numbers.dtype == np.uint8 or len(images) == count else numbers.astype(np.float32))
+    if all(array.dtype == np.uint8 for array in arrays) and (scale == 255 or high > 1):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    limit = scale or _detected(low, high, whole)
     if not within_range(low, high, limit):
         raise InvalidInputError(f"pixels from {low:g} to {high:g}; with scale {limit} they lie between 0 and {limit}")
-    return (numbers / limit).astype(np.float32)
+    scaled = [(array / limit).astype(np.float32) for array in arrays]
+    return scaled[0] if len(scaled) == 1 else np.concatenate(scaled)
 
 
-def _detected(numbers: np.ndarray, low: float, high: float) -> int:
+def _detected(low: float, high: float, whole: bool) -> int:
     if high <= 1 + ROUNDING:
         return 1
-    if np.array_equal(numbers, np.floor(numbers)):
+    if whole:
         return 255
     raise InvalidInputError(
         f"pixels from {low:g} to {high:g}, with fractions: neither whole numbers 0 to 255 nor numbers 0 to 1;"
         ' say which with "scale": 255 or 1'
     )
+
+
+def _exact(images: list) -> np.ndarray | None:
+    """Whole numbers 0 to 255 as they are; None for fractions, and for what is no pictures at all."""
+    try:
+        exact = np.frombuffer(b"".join(map(_row_bytes, images)), np.uint8).reshape(-1, SIDE, SIDE)
+    except (TypeError, ValueError):
+        return None
+    return exact if len(exact) == len(images) else None
 
 
 def _row_bytes(image: object) -> bytes:
@@ -106,7 +110,7 @@ def _row_bytes(image: object) -> bytes:
     return bytes(image)
 
 
-def _all_numbers(images: list) -> np.ndarray:
+def _all_numbers(images: list, first: int, count: int) -> np.ndarray:
     """All at once where they are all alike; one by one to say which is not."""
     try:
         array = np.array(images)
@@ -114,7 +118,7 @@ def _all_numbers(images: list) -> np.ndarray:
         array = np.array(None)
     if array.dtype.kind in _NUMBERS and array.shape[1:] in _SHAPES:
         return array.reshape(-1, SIDE, SIDE).astype(np.float64)
-    return np.stack([_numbers(image, index, len(images)) for index, image in enumerate(images)])
+    return np.stack([_numbers(image, index, count) for index, image in enumerate(images, first)])
 
 
 def _numbers(image: object, index: int, count: int) -> np.ndarray:
@@ -139,16 +143,3 @@ def within_range(low: float, high: float, limit: int = 1) -> bool:
 def which(index: int, count: int) -> str:
     """`image 3 of 8`, as people count."""
     return f"image {index + 1} of {count}"
-
-
-def _npy_header(head: bytes, start: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    stream = BytesIO(head)
-    stream.seek(_MAGIC_BYTES)
-    read = np.lib.format.read_array_header_1_0 if start == 10 else np.lib.format.read_array_header_2_0
-    try:
-        shape, fortran, dtype = read(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as exc:
-        raise InvalidInputError(f"an .npy file with a damaged header: {str(exc)[:100]}") from exc
-    if any(size < 0 for size in shape):
-        raise InvalidInputError(f"an .npy file of shape {shape}")
-    return shape, fortran, dtype

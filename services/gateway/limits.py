@@ -1,6 +1,7 @@
 """How much one request may hold. Checked where a body is read, before anything large is made of it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.core.budget import Budget
@@ -14,10 +15,12 @@ class Limits:
     max_images: int = 20_000
     max_pixels: int = 25_000_000  # of one encoded image: 5000 x 5000
     max_request_pixels: int = 50_000_000  # of all encoded images of a request together: two photos of 25 megapixels
-    max_decoded_bytes: int = 200_000_000  # of the same, once decoded
+    max_decoded_bytes: int = 160_000_000  # that decoders may take for them
     max_answer_bytes: int = 32 * 1024 * 1024  # of an answer that carries pictures
     max_json_depth: int = 8
 
-    def budget(self, until_s: float = math.inf) -> Budget:
+    def budget(self, until_s: float = math.inf, alone: Callable[[], object] = lambda: None) -> Budget:
         """What the pictures of one request may cost together, until a moment on the monotonic clock."""
-        return Budget(pixels=self.max_request_pixels, decoded_bytes=self.max_decoded_bytes, until_s=until_s)
+        return Budget(
+            pixels=self.max_request_pixels, decoded_bytes=self.max_decoded_bytes, until_s=until_s, alone=alone
+        )

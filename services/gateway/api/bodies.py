@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -16,9 +17,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from services.core import images, pixels
+from services.core import images, json_lists, pixels
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
+from services.core.json_lists import Cut
 from services.core.preprocessing import to_digit, to_digits
 from services.gateway.api.options import DEFAULTS, NAMES, Options
 from services.gateway.limits import Limits
@@ -26,6 +28,11 @@ from services.gateway.limits import Limits
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 _SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))
 _ALL_IMAGE_TYPES = frozenset(IMAGE_TYPES) | _SYNONYMS
+
+LARGE_JSON_BYTES = 1024 * 1024
+PART_IMAGES = 256  # parsed at once of a large body
+MAX_JSON_LISTS = 1_000_000  # parsed at once
+MAX_JSON_STRINGS = 50_000
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -58,10 +65,17 @@ def read_request(
         options = DEFAULTS.updated(query)
         return to_digit(decode(body), preprocess=options.preprocess)[None], options
     check_type(content_type)
-    given, pictures = _READERS[kind](body, content_type or "", limits, decode)
+    given, pictures = _READERS[kind](body, content_type or "", limits)
     options = DEFAULTS.updated(given).updated(query)
-    budget.check_time()
-    return _digits(pictures, options.preprocess, budget), options
+    if isinstance(pictures, np.ndarray):
+        budget.check_time()
+        return to_digits(pictures, preprocess=options.preprocess), options
+
+    def digit(item: object) -> np.ndarray:
+        budget.check_time()
+        return to_digit(decode(pictures.read(item)), preprocess=options.preprocess)
+
+    return np.stack(_each(pictures.items, digit)), options
 
 
 def check_type(content_type: str | None) -> None:
@@ -72,8 +86,11 @@ def check_type(content_type: str | None) -> None:
 
 
 def parse_json(body: bytes, *, max_depth: int) -> object:
-    """A JSON value nested at most `max_depth` deep."""
-    if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be too deep
+    """A JSON value nested at most `max_depth` deep, of no more strings and lists than images may need."""
+    lists = body.count(b"[") + body.count(b"{")
+    if lists > MAX_JSON_LISTS or body.count(b'"') > 2 * MAX_JSON_STRINGS:  # each takes 20 times its text
+        raise TooLargeError(f"JSON of more than {MAX_JSON_LISTS:,} lists or {MAX_JSON_STRINGS:,} strings")
+    if lists > max_depth:  # else it cannot be too deep
         brackets = np.frombuffer(_STRING.sub(b"", body).translate(None, _NO_BRACKETS), np.uint8)
         opening = (brackets == ord("[")) | (brackets == ord("{"))
         depth = int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
@@ -85,11 +102,41 @@ def parse_json(body: bytes, *, max_depth: int) -> object:
         raise InvalidInputError(f"not JSON: {exc}") from exc
 
 
-Body = tuple[Mapping[str, object], "np.ndarray | list[np.ndarray]"]  # options in it, raw pixels or decoded pictures
+def parse_images(body: bytes, key: str, *, max_depth: int) -> tuple[object, Cut | None]:
+    """`parse_json`; a long list of images under `key` is left out, to be parsed a part at a time."""
+    cut = json_lists.cut(body, key, size=PART_IMAGES) if len(body) > LARGE_JSON_BYTES else None
+    if cut is not None:
+        value = parse_json(cut.rest, max_depth=max_depth)
+        if isinstance(value, dict) and value.get(key) == []:  # else the key came twice
+            return value, cut
+    return parse_json(body, max_depth=max_depth), None
 
 
-def _read_json(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
-    value = parse_json(body, max_depth=limits.max_json_depth)
+def images_of(cut: Cut, *, max_depth: int, budget: Budget | None = None, scale: int | None = None) -> np.ndarray:
+    """The raw pictures (n, 28, 28) in a list that `parse_images` left out."""
+
+    def parse(text: bytes) -> object:
+        if budget is not None:
+            budget.check_time()
+        return parse_json(text, max_depth=max_depth - 1)
+
+    return pixels.from_parts(cut.lists(parse), count=cut.count, scale=scale)
+
+
+# Options in the body, and its pictures: raw pixels, or what encoded ones are to be read from, one at a time.
+Body = tuple[Mapping[str, object], "np.ndarray | Encoded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Encoded pictures of a body, none decoded yet."""
+
+    items: Sequence[object]
+    read: Callable[[Any], bytes]  # an item -> a file
+
+
+def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
+    value, cut = parse_images(body, "images", max_depth=limits.max_json_depth)
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise InvalidInputError('a JSON body is an object with a list of "images"')
     entries = value["images"]
@@ -101,14 +148,17 @@ def _read_json(body: bytes, content_type: str, limits: Limits, decode: Decode) -
     scale = value.get("scale")
     if scale is not None and (isinstance(scale, bool) or scale not in pixels.SCALES):
         raise InvalidInputError(f"scale={scale!r:.40}: it is 255 or 1")
-    _check_count(len(entries), limits)
     given = {name: value[name] for name in NAMES if name in value}
+    if cut is not None:
+        _check_count(cut.count, limits)
+        return given, images_of(cut, max_depth=limits.max_json_depth, scale=scale)
+    _check_count(len(entries), limits)
     if any(isinstance(entry, str) for entry in entries):
-        return given, _each(entries, lambda entry: decode(_from_base64(entry)))
+        return given, Encoded(entries, _from_base64)
     return given, pixels.from_lists(entries, scale=scale)
 
 
-def _read_multipart(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
+def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
     _, parameters = parse_options_header(content_type)
     if not parameters.get("boundary"):
         raise InvalidInputError("multipart/form-data without a boundary")
@@ -125,18 +175,18 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits, decode: Deco
         raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
     uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
     _check_count(len(uploads), limits)
-    return form.to_dict(), _each(uploads, decode)
+    return form.to_dict(), Encoded(uploads, bytes)
 
 
-def _read_octets(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
+def _read_octets(body: bytes, content_type: str, limits: Limits) -> Body:
     return {}, _counted(pixels.from_bytes(body), limits)
 
 
-def _read_npy(body: bytes, content_type: str, limits: Limits, decode: Decode) -> Body:
+def _read_npy(body: bytes, content_type: str, limits: Limits) -> Body:
     return {}, _counted(pixels.from_npy(body), limits)
 
 
-_READERS: dict[str, Callable[[bytes, str, Limits, Decode], Body]] = {
+_READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
     "multipart/form-data": _read_multipart,
     "application/json": _read_json,
     "application/octet-stream": _read_octets,
@@ -144,18 +194,7 @@ _READERS: dict[str, Callable[[bytes, str, Limits, Decode], Body]] = {
 }
 
 
-def _digits(pictures: np.ndarray | list[np.ndarray], preprocess: str, budget: Budget) -> np.ndarray:
-    if isinstance(pictures, np.ndarray):
-        return to_digits(pictures, preprocess=preprocess)
-
-    def treated(picture: np.ndarray) -> np.ndarray:
-        budget.check_time()
-        return to_digit(picture, preprocess=preprocess)
-
-    return np.stack(_each(pictures, treated))
-
-
-def _each(items: list[Any], read: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
+def _each(items: Sequence[Any], read: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
     """`read` every item; what goes wrong says with which."""
     done = []
     for index, item in enumerate(items):

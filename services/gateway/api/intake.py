@@ -13,10 +13,10 @@ import numpy as np
 from services.core.compression import inflate, is_encoded
 from services.core.errors import TooLargeError
 from services.core.images import NotSmallError, decode_small
-from services.gateway.api.bodies import parse_json, read_request
+from services.gateway.api.bodies import read_request
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
 from services.gateway.api.options import Options
-from services.gateway.api.tfserving_messages import read_predict_request
+from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.limits import Limits
 
@@ -73,8 +73,7 @@ class Intake:
         """The images of a predict request in TensorFlow Serving's REST form, and whether it came by row."""
         small = self._small(body, encoding)
         if small is not None:
-            value = parse_json(small, max_depth=self._limits.max_json_depth)
-            return read_predict_request(value, max_images=self._limits.max_images)
+            return read_predict_body(small, self._limits)
         answer = await self._decoders.run("predict", [body], self._common(encoding), until_s=until_s)
         return _array(answer.parts), bool(answer.head["by_row"])
 

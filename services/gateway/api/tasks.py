@@ -6,37 +6,41 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from services.core.budget import LARGE_BYTES
 from services.core.compression import inflate, is_encoded
-from services.gateway.api.bodies import parse_json, read_request
+from services.gateway.api.bodies import read_request
 from services.gateway.api.oip_messages import read_infer_request
-from services.gateway.api.tfserving_messages import read_predict_request
+from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.frames import Frame, Part
+from services.gateway.decoding.process import Allowance
 from services.gateway.limits import Limits
 
 
-def _body(parts: list[Part], arguments: Mapping[str, Any], limits: Limits) -> bytes:
-    encoding = arguments["encoding"]
+def _body(parts: list[Part], arguments: Mapping[str, Any], limits: Limits, allowance: Allowance) -> bytes:
+    body, encoding = bytes(parts.pop()), arguments["encoding"]
     if is_encoded(encoding):
-        return inflate(bytes(parts[0]), encoding, max_bytes=limits.max_body_bytes)
-    return bytes(parts[0])
+        body = inflate(body, encoding, max_bytes=limits.max_body_bytes)
+    if len(body) > LARGE_BYTES // 8:  # JSON takes several times its size
+        allowance.alone()
+    return body
 
 
-def _recognize(parts: list[Part], arguments: Mapping[str, Any], until_s: float) -> Frame:
+def _recognize(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     limits = Limits(**arguments["limits"])
     images, options = read_request(
-        _body(parts, arguments, limits),
+        _body(parts, arguments, limits, allowance),
         arguments["content_type"],
         query=arguments["query"],
         limits=limits,
-        budget=limits.budget(until_s),
+        budget=limits.budget(allowance.until_s, allowance.alone),
     )
     return Frame({"options": asdict(options) | {"include": sorted(options.include)}}, [images])
 
 
-def _infer(parts: list[Part], arguments: Mapping[str, Any], until_s: float) -> Frame:
+def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     limits = Limits(**arguments["limits"])
     asked = read_infer_request(
-        _body(parts, arguments, limits), arguments["header_length"], max_depth=limits.max_json_depth
+        _body(parts, arguments, limits, allowance), arguments["header_length"], max_depth=limits.max_json_depth
     )
     fields = {
         "id": asked.id,
@@ -48,10 +52,11 @@ def _infer(parts: list[Part], arguments: Mapping[str, Any], until_s: float) -> F
     return Frame(fields, [asked.images])
 
 
-def _predict(parts: list[Part], arguments: Mapping[str, Any], until_s: float) -> Frame:
+def _predict(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     limits = Limits(**arguments["limits"])
-    value = parse_json(_body(parts, arguments, limits), max_depth=limits.max_json_depth)
-    images, by_row = read_predict_request(value, max_images=limits.max_images)
+    images, by_row = read_predict_body(
+        _body(parts, arguments, limits, allowance), limits, limits.budget(allowance.until_s)
+    )
     return Frame({"by_row": by_row}, [images])
 
 

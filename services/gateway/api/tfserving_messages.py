@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from services.core import pixels
+from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError
+from services.gateway.api.bodies import images_of, parse_images
+from services.gateway.limits import Limits
 
 SIGNATURE = "serving_default"
 
@@ -13,8 +16,33 @@ _KEYS = {"signature_name", "instances", "inputs"}
 _INPUT = "images"
 
 
+def read_predict_body(body: bytes, limits: Limits, budget: Budget | None = None) -> tuple[np.ndarray, bool]:
+    """`read_predict_request` of a JSON text, a large one a part at a time."""
+    for key in ("instances", "inputs"):
+        value, cut = parse_images(body, key, max_depth=limits.max_json_depth)
+        if cut is None:
+            continue
+        if cut.count > limits.max_images:
+            raise TooLargeError(f"{cut.count} images; at most {limits.max_images} in one request")
+        by_row = _check(value)
+        return images_of(cut, max_depth=limits.max_json_depth, budget=budget, scale=1)[..., np.newaxis], by_row
+    return read_predict_request(value, max_images=limits.max_images)
+
+
 def read_predict_request(body: object, *, max_images: int) -> tuple[np.ndarray, bool]:
     """The images (n, 28, 28, 1) of a predict request, and whether it came by row ("instances") or column ("inputs")."""
+    by_row = _check(body)
+    values = body["instances"] if by_row else _named(body["inputs"])
+    if not isinstance(values, list) or not values:
+        raise InvalidInputError(f'"{"instances" if by_row else "inputs"}" is a list of at least one picture')
+    if len(values) > max_images:
+        raise TooLargeError(f"{len(values)} images; at most {max_images} in one request")
+    pictures = pixels.from_lists([_named(value) for value in values] if by_row else values, scale=1)
+    return pictures[..., np.newaxis], by_row
+
+
+def _check(body: object) -> bool:
+    """The keys of a request; whether its images come by row."""
     if not isinstance(body, dict):
         raise InvalidInputError("a predict request is a JSON object")
     if unknown := body.keys() - _KEYS:
@@ -23,14 +51,7 @@ def read_predict_request(body: object, *, max_images: int) -> tuple[np.ndarray, 
         raise InvalidInputError(f'Serving signature name: "{body["signature_name"]!s:.60}" not found in signature def')
     if ("instances" in body) == ("inputs" in body):
         raise InvalidInputError('a predict request has either "instances" or "inputs"')
-    by_row = "instances" in body
-    values = body["instances"] if by_row else _named(body["inputs"])
-    if not isinstance(values, list) or not values:
-        raise InvalidInputError(f'"{"instances" if by_row else "inputs"}" is a list of at least one picture')
-    if len(values) > max_images:
-        raise TooLargeError(f"{len(values)} images; at most {max_images} in one request")
-    pictures = pixels.from_lists([_named(value) for value in values] if by_row else values, scale=1)
-    return pictures[..., np.newaxis], by_row
+    return "instances" in body
 
 
 def _named(value: object) -> object:

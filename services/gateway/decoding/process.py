@@ -11,6 +11,7 @@ the functions that a decoder runs, by name. Standard input is the socket on whic
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import importlib
 import os
@@ -22,6 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +33,16 @@ from services.core.errors import DeadlineError, InvalidInputError, TooLargeError
 from services.gateway.decoding import frames
 from services.gateway.decoding.frames import Frame, Part
 
-Task = Callable[[list[Part], Mapping[str, Any], float], Frame]  # parts, arguments, when time is up -> the answer
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a task may take: time, and memory to itself."""
+
+    until_s: float  # on the monotonic clock
+    alone: Callable[[], object] = lambda: None  # waits until no other decoder does anything large, for the whole task
+
+
+Task = Callable[[list[Part], Mapping[str, Any], Allowance], Frame]
 
 NUMBER = struct.Struct("<q")
 ERRORS: dict[str, type[Exception]] = {
@@ -48,6 +59,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the gateway ends us by its socket
     control = socket.socket(fileno=os.dup(0))
     tasks: Mapping[str, Task] = importlib.import_module(module).TASKS
+    turn = os.memfd_create("turn")  # a lock on it belongs to a process, and ends with it
     gc.freeze()
     _be_quiet()
     control.sendall(NUMBER.pack(os.getpid()))
@@ -59,7 +71,7 @@ def main(argv: list[str]) -> int:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _decoder(socket.socket(fileno=descriptors[0]), tasks, int(memory_bytes))
+                _decoder(socket.socket(fileno=descriptors[0]), tasks, int(memory_bytes), turn)
             os.close(descriptors[0])
             control.sendall(NUMBER.pack(pid))
         else:
@@ -76,7 +88,7 @@ def _be_quiet() -> None:
     os.close(nothing)
 
 
-def _decoder(connection: socket.socket, tasks: Mapping[str, Task], memory_bytes: int) -> None:
+def _decoder(connection: socket.socket, tasks: Mapping[str, Task], memory_bytes: int, turn: int) -> None:
     """Run tasks one after another until the connection is closed; never returns."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -85,8 +97,11 @@ def _decoder(connection: socket.socket, tasks: Mapping[str, Task], memory_bytes:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.excepthook = partial(_last_words, connection)
     while (asked := receive(connection)) is not None:
-        send(connection, answer(asked, tasks))
+        reply = answer(asked, tasks, partial(fcntl.lockf, turn, fcntl.LOCK_EX))
         del asked
+        fcntl.lockf(turn, fcntl.LOCK_UN)
+        send(connection, reply)
+        del reply
     os._exit(0)
 
 
@@ -97,12 +112,12 @@ def _last_words(
     send(connection, _failure(UNEXPECTED, "".join(traceback.format_exception(kind, error, trace))))
 
 
-def answer(asked: Frame, tasks: Mapping[str, Task]) -> Frame:
+def answer(asked: Frame, tasks: Mapping[str, Task], alone: Callable[[], object]) -> Frame:
     """Run the task that is asked for; what a caller may be told becomes a frame too."""
     head = asked.head
     try:
-        until_s = time.monotonic() + head["remaining_s"]
-        return tasks[head["task"]](list(asked.parts), head["arguments"], until_s)
+        allowance = Allowance(time.monotonic() + head["remaining_s"], alone)
+        return tasks[head["task"]](list(asked.parts), head["arguments"], allowance)
     except MemoryError:
         return _failure(TooLargeError.__name__, "reading it takes more memory than one request may use")
     except tuple(ERRORS.values()) as exc:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,24 @@ def test_large_tasks_leave_one_process_to_small_ones():
         await asyncio.gather(*large, return_exceptions=True)
 
     run(use, processes=2)
+
+
+def test_what_is_large_is_done_by_one_process_at_a_time():
+    async def use(decoders: Decoders) -> None:
+        many = [decoders.run("alone", [], {"seconds": 0.1}, until_s=soon()) for _ in range(4)]
+        times = sorted((answer.head["began"], answer.head["ended"]) for answer in await asyncio.gather(*many))
+        assert all(ended <= began for (_, ended), (began, _) in pairwise(times))
+
+    run(use, processes=3)
+
+
+def test_a_process_that_is_killed_gives_up_its_turn():
+    async def use(decoders: Decoders) -> None:
+        with pytest.raises(DeadlineError):
+            await decoders.run("alone", [], {"seconds": 60}, until_s=time.monotonic() + 0.3)
+        await decoders.run("alone", [], {"seconds": 0}, until_s=soon(5))
+
+    run(use)
 
 
 def test_tasks_at_the_same_time_are_not_mixed_up(rng):
