@@ -77,12 +77,11 @@ class Gateway:
         return await respond(request, operation, receive, admission=self.admission, limits=self.limits)
 
     async def close(self) -> None:
-        """Let go of the model servers and decoders, and send what tracing has left."""
+        """Let go of the model servers and decoders; write and send what is left of logs and traces."""
         for status in self._statuses:
             status.close()
         await asyncio.gather(self.reader.close(), self.decoders.close())
-        if self.admission.tracing is not None:
-            self.admission.tracing.close()
+        self.admission.close()
 
 
 def remote_denoiser(config: GatewayConfig) -> RemoteModel:

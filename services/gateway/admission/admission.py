@@ -1,6 +1,5 @@
 """What every request passes, whichever host received it: an id, a key, a rate, a deadline; then a line and a count."""
 
-import logging
 import random
 import re
 import time
@@ -8,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from services.core.errors import DeadlineError, ModelRefusedError, OverloadedError, RateLimitedError, ServiceError
+from services.gateway.admission.access_log import AccessLog
 from services.gateway.admission.auth import ApiKeys
 from services.gateway.admission.context import Request
 from services.gateway.admission.rate_limit import RateLimiter
@@ -17,8 +17,6 @@ from services.gateway.metrics import Metrics
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from services.gateway.admission.tracing import Tracing
-
-log = logging.getLogger("cleardigits.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,6 +33,7 @@ class Admission:
         self.tracing = tracing
         self._config = config
         self._metrics = metrics
+        self._access_log = AccessLog()
         self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
         self._limiter = (
             RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
@@ -110,8 +109,15 @@ class Admission:
             }
             for stage, spent_ms in request.timings_ms.items():
                 fields[f"{stage}_ms"] = spent_ms
-            quiet = status < 400 and visit.path in _PROBES  # asked every few seconds, always the same
-            log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=fields)
+            # Probes come every few seconds, and are always the same while all is well.
+            quiet = status < 400 and request.path in _PROBES
+            self._access_log.write(fields, quiet=quiet)
+
+    def close(self) -> None:
+        """Write the lines that wait, and send the spans that are left."""
+        self._access_log.flush()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def _address(self, headers: Mapping[str, str], address: str) -> str:
         """The client's own address: the last of X-Forwarded-For that a trusted proxy did not add itself."""

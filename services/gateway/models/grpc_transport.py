@@ -22,10 +22,8 @@ _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [
-                {"service": "tensorflow.serving.PredictionService"},
-                {"service": "tensorflow.serving.ModelService"},
-            ],
+            # Not ModelService: readiness asks again by itself, and a retry would hold its answer back.
+            "name": [{"service": "tensorflow.serving.PredictionService"}],
             "retryPolicy": _RETRY,
         }
     ],

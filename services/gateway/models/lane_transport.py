@@ -25,7 +25,8 @@ class LaneWire:
         timeout_ms = max(1, int(1e3 * timeout_s))
         try:
             async with asyncio.timeout(timeout_s):
-                for pause_s in _PAUSES_S:
+                # A question about the status is not repeated here: readiness asks again by itself.
+                for pause_s in _PAUSES_S if method is Method.PREDICT else ():
                     try:
                         return await self._attempt(method, timeout_ms, request)
                     except CallFailedError as exc:
@@ -105,7 +106,9 @@ class _Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             answer = self._end.received(nbytes)
-        except LaneProtocolError:  # the peer speaks another protocol
+        except LaneProtocolError as exc:
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(CallFailedError(Code.INTERNAL, f"the peer speaks another protocol: {exc}"))
             self._transport.abort()
             return
         if answer is None or self._answer is None:
