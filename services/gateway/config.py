@@ -49,6 +49,9 @@ class GatewayConfig:
     batches_in_flight: int = 3  # calls of the chain at the same time
     queue_images: int = 2048  # images that may wait; beyond them the answer is 503 with Retry-After
 
+    # What it is sure of
+    min_confidence: float = 0.5  # below it an answer says "accepted": false; 0 to 1
+
     # Limits of one request
     max_body_bytes: int = 32 * 1024 * 1024  # body size, before and after gzip
     max_images: int = 20_000  # images in one request
@@ -86,6 +89,8 @@ class GatewayConfig:
                 raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"{PREFIX}MIN_CONFIDENCE must be from 0 to 1, not {self.min_confidence}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
         if not 0 <= self.port <= 65535:

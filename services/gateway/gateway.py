@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.core.lines.segment import MAX_PIECES
 from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import ModelNames
@@ -13,6 +14,7 @@ from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
 from services.gateway.api.oip import OpenInference
 from services.gateway.api.operations import Operation, Receive, respond
+from services.gateway.api.read import Read
 from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
 from services.gateway.api.recognize import Recognize
 from services.gateway.api.tfserving_rest import TfServingRest
@@ -22,7 +24,8 @@ from services.gateway.metrics import Metrics
 from services.gateway.models.remote import Model, RemoteModel
 from services.gateway.models.transport import CallContext
 from services.gateway.reading.batching import Batcher
-from services.gateway.reading.chain import Reading, read_digits
+from services.gateway.reading.chain import IS_DIGIT, Reading, read_digits
+from services.gateway.reading.line_reader import LineReader
 from services.gateway.reading.reader import Reader
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
@@ -50,6 +53,7 @@ class Gateway:
         self.metrics = metrics or Metrics()
         self.admission = Admission(config, self.metrics, tracing)
         self.reader = _reader(config, denoiser, classifier, self.metrics)
+        self.lines = _line_reader(config, denoiser, classifier, self.metrics)
         statuses = {
             role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
             for role, model in (("denoiser", denoiser), ("classifier", classifier))
@@ -62,7 +66,8 @@ class Gateway:
         models = offered_models(self.reader, statuses)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
-            *Recognize(intake, self.reader, names, self.metrics).operations(),
+            *Recognize(intake, self.reader, names, self.metrics, config.min_confidence).operations(),
+            *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
             *OpenInference(models, intake, readiness, self.limits).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),
             *probe_operations(readiness, self.metrics),
@@ -91,7 +96,7 @@ def remote_denoiser(config: GatewayConfig) -> RemoteModel:
         name=config.denoiser_model,
         label=config.denoiser_label,
         output="denoised",
-        output_shape=(28, 28, 1),
+        output_shape=None,
         timeout_s=config.predict_timeout_s,
         connect_s=config.connect_timeout_s,
     )
@@ -105,6 +110,7 @@ def remote_classifier(config: GatewayConfig) -> RemoteModel:
         label=config.classifier_label,
         output="probabilities",
         output_shape=(10,),
+        more={IS_DIGIT: ()},
         timeout_s=config.predict_timeout_s,
         connect_s=config.connect_timeout_s,
     )
@@ -135,4 +141,17 @@ def _reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: 
         batcher=batcher,
         slice_images=config.batch_images,
         slices=config.batches_in_flight + 1,
+    )
+
+
+def _line_reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics) -> LineReader:
+    return LineReader(
+        denoiser=denoiser,
+        classifier=classifier,
+        observer=metrics,
+        batch_strips=max(config.batch_images // 4, 1),
+        batch_pieces=max(config.batch_images, MAX_PIECES),
+        in_flight=config.batches_in_flight,
+        queue_images=config.queue_images,
+        without_denoiser=config.on_denoiser_failure == "classify",
     )

@@ -13,6 +13,7 @@ class Limits:
 
     max_body_bytes: int = 32 * 1024 * 1024  # also after gzip is undone
     max_images: int = 20_000
+    max_lines: int = 1_000
     max_pixels: int = 25_000_000  # of one encoded image: 5000 x 5000
     max_request_pixels: int = 50_000_000  # of all encoded images of a request together: two photos of 25 megapixels
     max_decoded_bytes: int = 160_000_000  # that decoders may take for them

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.gateway.reading.chain import Reading
+from services.gateway.reading.numbers import Cleaned, LineReading, Scores
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at import: set before workers start
@@ -38,6 +39,7 @@ class Metrics:
         )
         self._decode, self._queue = stages.labels("decode"), stages.labels("queue")
         self._denoise, self._classify = stages.labels("denoise"), stages.labels("classify")
+        self._segment = stages.labels("segment")
         self._batch = Histogram("cleardigits_batch_images", "Images in a call.", buckets=_IMAGES, **named)
         self._waiting = Gauge("cleardigits_queue_images", "Images that wait.", multiprocess_mode="livesum", **named)
         self._in_flight = Gauge(
@@ -60,6 +62,12 @@ class Metrics:
             multiprocess_mode="mostrecent",
             **named,
         )
+        numbers = Counter("cleardigits_numbers", "Lines read.", ["accepted"], **named)
+        self._numbers = {accepted: numbers.labels(str(accepted).lower()) for accepted in (True, False)}
+        self._pieces = Histogram(
+            "cleardigits_line_pieces", "Pieces a line was cut into for the classifier.", buckets=_IMAGES, **named
+        )
+        self._queued = 0
         Gauge(
             "cleardigits_worker_restarts",
             "Workers started in the place of one that died, since the gateway started.",
@@ -92,7 +100,8 @@ class Metrics:
 
     def queue_changed(self, images: int) -> None:
         """So many images wait now."""
-        self._waiting.set(images)
+        self._waiting.inc(images - self._queued)
+        self._queued = images
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call of the chain begins with so many images, whose callers waited so long."""
@@ -110,6 +119,22 @@ class Metrics:
         for digit, count in enumerate(np.bincount(reading.digits, minlength=_DIGITS).tolist()):
             if count:
                 self._digits[digit].inc(count)
+
+    def line_read(self, reading: LineReading) -> None:
+        """A line went through the chain."""
+        self._segment.observe(reading.timings_ms["segment"] / 1e3)
+        self._pieces.observe(reading.pieces)
+        for model, version in (("denoiser", reading.denoiser_version), ("classifier", reading.classifier_version)):
+            if version is not None:
+                self._answered_by(model, version)
+
+    def number_answered(self, accepted: bool) -> None:
+        """A number was told, or that there is none."""
+        self._numbers[accepted].inc()
+
+    def lines(self, stage: str) -> "LineMetrics":
+        """What sees the calls of one batcher of strips or pieces."""
+        return LineMetrics(self._waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage])
 
     def available(self, model: str, is_available: bool) -> None:
         """Readiness was asked for."""
@@ -138,6 +163,28 @@ def _size(images: int) -> str:
     if images <= 1:
         return "single"
     return "batch" if images <= _BATCH_IMAGES else "bulk"
+
+
+class LineMetrics:
+    """Calls for lines, beside those for digits: how many wait, how long, how long a call takes."""
+
+    def __init__(self, waiting: Gauge, queue: Histogram, stage: Histogram) -> None:
+        self._waiting, self._queue, self._stage = waiting, queue, stage
+        self._queued = 0
+
+    def queue_changed(self, images: int) -> None:
+        """So many wait now."""
+        self._waiting.inc(images - self._queued)
+        self._queued = images
+
+    def batch_started(self, images: int, waited_s: list[float]) -> None:
+        """A call begins, for callers who waited so long."""
+        for waited in waited_s:
+            self._queue.observe(waited)
+
+    def batch_read(self, answer: Cleaned | Scores) -> None:
+        """A call ended well."""
+        self._stage.observe(answer.took_s)
 
 
 def _forget_dead_workers(folder: Path) -> None:

@@ -22,6 +22,7 @@ class FakeModel:
         version: int = 1,
         takes_s: float = 0.0,
         failure: ModelError | None = None,
+        more: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda images: {},
     ) -> None:
         self.name = name
         self.version = version
@@ -32,6 +33,7 @@ class FakeModel:
         self.hangs = False
         self.closed = False
         self._function = function
+        self._more = more
 
     async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
         self.sizes.append(len(images))
@@ -40,7 +42,7 @@ class FakeModel:
             await asyncio.sleep(self.takes_s)
         if self.failure is not None:
             raise self.failure
-        return Prediction(self._function(images), self.version)
+        return Prediction(self._function(images), self.version, self._more(images))
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
         if self.hangs:

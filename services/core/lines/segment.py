@@ -63,6 +63,13 @@ def cut(strip: Ink) -> Pieces:
     return pieces
 
 
+def apart(picture: Ink) -> int:
+    """How many pieces of ink as tall as digits lie beside one another, with paper between them."""
+    pieces = cut(picture)
+    whole = np.concatenate([[0.0], pieces.cut_ink, [0.0]]) < FAINT  # ends of parts that go through no ink
+    return int(np.count_nonzero(whole[pieces.starts] & whole[pieces.stops] & (pieces.stops - pieces.starts == 1)))
+
+
 def normalised(ink: Ink) -> Ink:
     """Ink cropped to its box as the classifier's 28x28: its longer side 20 px, its centre of mass in the middle."""
     height, width = ink.shape
@@ -160,7 +167,10 @@ def _pieces(ink: Ink, ways: NDArray[np.intp], costs: Ink) -> Pieces:
             if h < MIN_HEIGHT_PX:
                 continue
             rim = piece[max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
-            found.append((normalised(rim), start, stop, (first + x, y, first + x + w, y + h)))
+            rx, ry, rw, rh = cv2.boundingRect((rim > 0).view(np.uint8))
+            found.append(
+                (normalised(rim[ry : ry + rh, rx : rx + rw]), start, stop, (first + x, y, first + x + w, y + h))
+            )
     images, starts, stops, boxes = zip(*found, strict=True) if found else ((), (), (), ())
     return Pieces(
         images=np.array(images, np.float32).reshape(-1, SIDE, SIDE, 1),

@@ -6,8 +6,9 @@ so that the denoiser sees noise as it was trained on. A picture on MNIST's own g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -47,6 +48,16 @@ class Strip:
     to_picture: NDArray[np.float64]
     size: tuple[int, int]  # width and height of the picture
     lines: int = 1  # how many lines of ink the picture shows; the strip holds the heaviest
+
+    def described(self) -> dict[str, Any]:
+        """All but the image, as plain data."""
+        return {"to_picture": self.to_picture.tolist(), "size": list(self.size), "lines": self.lines}
+
+    @classmethod
+    def from_description(cls, described: Mapping[str, Any], image: Ink) -> Self:
+        """The strip again."""
+        width, height = described["size"]
+        return cls(image, np.array(described["to_picture"]), (width, height), described["lines"])
 
     def in_picture(self, boxes: NDArray[np.float32]) -> list[tuple[int, int, int, int]]:
         """Boxes (n, 4) of left, top, right, bottom on the strip as x, y, width, height in the picture."""
@@ -111,10 +122,12 @@ def _working_size(grey: Grey) -> Grey:
 
 
 def _repeats(grey: Grey) -> int:
-    """How often each row is repeated: 1 but for pictures enlarged pixel by pixel."""
+    """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where no two rows are alike."""
     changes = np.flatnonzero((grey[1:] != grey[:-1]).any(axis=1)) + 1
-    repeats = int(np.gcd.reduce(changes)) if len(changes) else 1
-    return repeats if len(grey) % repeats == 0 else 1
+    if len(changes) < 2:
+        return 1
+    repeats = int(np.gcd.reduce(changes))
+    return repeats if len(grey) % repeats == 0 and len(changes) == len(grey) // repeats - 1 else 1
 
 
 def _ink(grey: Grey) -> tuple[Ink, float]:
@@ -208,7 +221,7 @@ def _band(mask: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], float, in
     lefts = stats[members, cv2.CC_STAT_LEFT]
     left, right = int(lefts.min()), int((lefts + stats[members, cv2.CC_STAT_WIDTH]).max())
     tall = _weighted_median(heights[members], areas[members])
-    lines = sum(weight >= SECOND_LINE / 2 * weights[main] for weight in weights)
+    lines = sum(bool(weight >= SECOND_LINE / 2 * weights[main]) for weight in weights)
     return (left, top, right, bottom), tall, lines
 
 

@@ -7,7 +7,9 @@ baseline, a form's boxes or ruled line, letters and scribbles between the digits
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.noise import Images
+from services.evaluator.errors import DatasetError
 
 Ink = NDArray[Any]  # float32 in [0, 1]; OpenCV's stubs promise no type
 Form = Literal["none", "boxes", "ruled"]
@@ -163,3 +166,25 @@ def _turned(picture: Ink, degrees: float) -> Ink:
     turned_width, turned_height = round(height * sine + width * cosine), round(height * cosine + width * sine)
     matrix[:, 2] += (turned_width - width) / 2, (turned_height - height) / 2
     return cv2.warpAffine(picture, matrix, (turned_width, turned_height), flags=cv2.INTER_LINEAR)
+
+
+def read_folder(folder: Path) -> list[tuple[Path, str]]:
+    """Pictures and their numbers from `folder/labels.csv`: a line for each, file,number; a heading is passed over."""
+    labels = folder / "labels.csv"
+    try:
+        with labels.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeError, csv.Error) as exc:
+        raise DatasetError(f"cannot read {labels}: {exc}") from exc
+    if rows and not (folder / rows[0][0]).is_file():
+        rows = rows[1:]
+    found = []
+    for row in rows:
+        if len(row) < 2 or not (row[1].isascii() and row[1].isdecimal()):
+            raise DatasetError(f"{labels}: {','.join(row)[:60]!r} is not a file and its number")
+        if not (folder / row[0]).is_file():
+            raise DatasetError(f"{labels} names {row[0]}, which is not there")
+        found.append((folder / row[0], row[1]))
+    if not found:
+        raise DatasetError(f"{labels} names no pictures")
+    return found

@@ -9,10 +9,13 @@ import numpy as np
 import orjson
 
 from services.core.images import encode_png
+from services.core.lines.segment import apart
 from services.core.preprocessing import to_unit
 from services.gateway.admission.context import Answer
 from services.gateway.api.options import Options
 from services.gateway.reading.chain import Reading
+
+NO_DIGIT = 0.5  # is_digit below it: it is worth looking whether the picture shows several
 
 JSON = "application/json"
 NPY = "application/x-npy"
@@ -35,9 +38,10 @@ def recognized(
     names: ModelNames,
     request_id: str,
     timings_ms: Mapping[str, float],
+    min_confidence: float,
     accept: str | None = None,
 ) -> Answer:
-    """The answer of POST /v1/recognize."""
+    """The answer of POST /v1/recognize; `min_confidence` is the gateway's, for requests that name none."""
     timing = ", ".join(f"{stage};dur={spent}" for stage, spent in timings_ms.items())
     headers = (("Server-Timing", timing),)
     if accept and NPY in accept:
@@ -52,23 +56,37 @@ def recognized(
             "classifier": {"name": names.classifier, "version": reading.classifier_version},
         },
         "degraded": reading.degraded,
-        "results": _results(reading, images, options),
+        "results": _results(reading, images, options, min_confidence),
         "timings_ms": timings_ms,
     }
     return Answer(200, orjson.dumps(document), JSON, headers)
 
 
-def _results(reading: Reading, images: np.ndarray, options: Options) -> list[dict[str, object]]:
-    rows = zip(reading.digits.tolist(), reading.confidences.tolist(), reading.applied.tolist(), strict=True)
+def _results(reading: Reading, images: np.ndarray, options: Options, min_confidence: float) -> list[dict[str, object]]:
+    least = min_confidence if options.min_confidence is None else options.min_confidence
+    sure = reading.confidences if reading.is_digit is None else reading.confidences * reading.is_digit
+    rows = zip(
+        reading.digits.tolist(),
+        reading.confidences.tolist(),
+        (sure >= least).tolist(),
+        reading.applied.tolist(),
+        strict=True,
+    )
     results: list[dict[str, object]] = [
         {
             "index": index,
             "digit": digit,
             "confidence": round(confidence, 6),
+            "accepted": accepted,
             "denoise": "applied" if applied else "skipped",
         }
-        for index, (digit, confidence, applied) in enumerate(rows)
+        for index, (digit, confidence, accepted, applied) in enumerate(rows)
     ]
+    if reading.is_digit is not None:
+        for result, is_digit in zip(results, reading.is_digit.tolist(), strict=True):
+            result["is_digit"] = round(is_digit, 6)
+        if len(results) == 1 and reading.is_digit[0] < NO_DIGIT and (count := apart(reading.denoised[0])) > 1:
+            results[0]["hint"] = f"{count} digits: use /v1/read"
     if reading.noise_levels is not None:
         for result, level in zip(results, reading.noise_levels.tolist(), strict=True):
             result["noise_level"] = round(level, 4)
@@ -94,12 +112,13 @@ def _add_extras(
         best = np.argsort(-scores, kind="stable")[: options.top_k]
         result["top"] = [{"digit": int(digit), "probability": round(float(scores[digit]), 6)} for digit in best]
     if "input" in options.include:
-        result["input"] = _data_url(to_unit(images[index]))
+        result["input"] = data_url(to_unit(images[index]))
     if "denoised" in options.include and reading.applied[index]:
-        result["denoised"] = _data_url(denoised[index])
+        result["denoised"] = data_url(denoised[index])
 
 
-def _data_url(image: np.ndarray) -> str:
+def data_url(image: np.ndarray) -> str:
+    """A picture in JSON."""
     return "data:image/png;base64," + base64.b64encode(encode_png(image)).decode()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -40,6 +40,8 @@ _DATA_URL = re.compile(r"data:[\w./+-]*;base64,")
 
 
 Decode = Callable[[bytes], np.ndarray]  # an encoded picture -> its pixels
+Names = tuple[str, ...]  # options that a body may carry
+T = TypeVar("T")
 
 
 def read_request(
@@ -64,8 +66,7 @@ def read_request(
     if kind in _ALL_IMAGE_TYPES:
         options = DEFAULTS.updated(query)
         return to_digit(decode(body), preprocess=options.preprocess)[None], options
-    check_type(content_type)
-    given, pictures = _READERS[kind](body, content_type or "", limits)
+    given, pictures = read_body(body, content_type, limits, names=NAMES)
     options = DEFAULTS.updated(given).updated(query)
     if isinstance(pictures, np.ndarray):
         budget.check_time()
@@ -75,7 +76,16 @@ def read_request(
         budget.check_time()
         return to_digit(decode(pictures.read(item)), preprocess=options.preprocess)
 
-    return np.stack(_each(pictures.items, digit)), options
+    return np.stack(read_each(pictures.items, digit)), options
+
+
+def read_body(body: bytes, content_type: str | None, limits: Limits, *, names: Names) -> Body:
+    """The options of `names` that the body itself carries, and its pictures."""
+    kind = _kind(content_type)
+    if kind in _ALL_IMAGE_TYPES:
+        return {}, Encoded([body], bytes)
+    check_type(content_type)
+    return _READERS[kind](body, content_type or "", limits, names)
 
 
 def check_type(content_type: str | None) -> None:
@@ -135,20 +145,20 @@ class Encoded:
     read: Callable[[Any], bytes]  # an item -> a file
 
 
-def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_json(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
     value, cut = parse_images(body, "images", max_depth=limits.max_json_depth)
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise InvalidInputError('a JSON body is an object with a list of "images"')
     entries = value["images"]
-    unknown = value.keys() - {"images", "scale", *NAMES}
+    unknown = value.keys() - {"images", "scale", *names}
     if unknown:
         raise InvalidInputError(
-            f"no key is called {sorted(unknown)[0]!r:.40}; there are images, scale, {', '.join(NAMES)}"
+            f"no key is called {sorted(unknown)[0]!r:.40}; there are images, scale, {', '.join(names)}"
         )
     scale = value.get("scale")
     if scale is not None and (isinstance(scale, bool) or scale not in pixels.SCALES):
         raise InvalidInputError(f"scale={scale!r:.40}: it is 255 or 1")
-    given = {name: value[name] for name in NAMES if name in value}
+    given = {name: value[name] for name in names if name in value}
     if cut is not None:
         _check_count(cut.count, limits)
         return given, images_of(cut, max_depth=limits.max_json_depth, scale=scale)
@@ -158,12 +168,12 @@ def _read_json(body: bytes, content_type: str, limits: Limits) -> Body:
     return given, pixels.from_lists(entries, scale=scale)
 
 
-def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_multipart(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
     _, parameters = parse_options_header(content_type)
     if not parameters.get("boundary"):
         raise InvalidInputError("multipart/form-data without a boundary")
     parser = FormDataParser(
-        stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.max_images + len(NAMES), silent=False
+        stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.max_images + len(names), silent=False
     )
     try:
         _, form, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), parameters)
@@ -178,15 +188,15 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Body:
     return form.to_dict(), Encoded(uploads, bytes)
 
 
-def _read_octets(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_octets(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
     return {}, _counted(pixels.from_bytes(body), limits)
 
 
-def _read_npy(body: bytes, content_type: str, limits: Limits) -> Body:
+def _read_npy(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
     return {}, _counted(pixels.from_npy(body), limits)
 
 
-_READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
+_READERS: dict[str, Callable[[bytes, str, Limits, Names], Body]] = {
     "multipart/form-data": _read_multipart,
     "application/json": _read_json,
     "application/octet-stream": _read_octets,
@@ -194,7 +204,7 @@ _READERS: dict[str, Callable[[bytes, str, Limits], Body]] = {
 }
 
 
-def _each(items: Sequence[Any], read: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
+def read_each(items: Sequence[Any], read: Callable[[Any], T]) -> list[T]:
     """`read` every item; what goes wrong says with which."""
     done = []
     for index, item in enumerate(items):

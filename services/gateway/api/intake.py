@@ -13,7 +13,10 @@ import numpy as np
 from services.core.compression import inflate, is_encoded
 from services.core.errors import TooLargeError
 from services.core.images import NotSmallError, decode_small
+from services.core.lines.strip import Strip
 from services.gateway.api.bodies import read_request
+from services.gateway.api.line_bodies import read_lines
+from services.gateway.api.line_options import LineOptions
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
 from services.gateway.api.options import Options
 from services.gateway.api.tfserving_messages import read_predict_body
@@ -23,6 +26,7 @@ from services.gateway.limits import Limits
 TASKS = "services.gateway.api.tasks"  # for Decoders
 SMALL_BYTES = 16 * 1024  # of a body, before and after it is inflated
 SMALL_PICTURES = 8  # encoded, in one body
+SMALL_LINES = 1  # the same for lines: finding one takes a millisecond
 
 
 class Intake:
@@ -55,6 +59,29 @@ class Intake:
         answer = await self._decoders.run("recognize", [body], arguments, until_s=until_s)
         given = answer.head["options"]
         return _array(answer.parts), Options(**given | {"include": frozenset(given["include"])})
+
+    async def read(
+        self,
+        body: bytes,
+        *,
+        content_type: str | None,
+        encoding: str | None,
+        query: Mapping[str, str],
+        until_s: float,
+    ) -> tuple[list[Strip | None], LineOptions]:
+        """The strip of each picture of a request for numbers, None where it shows no line, and its options."""
+        small = self._small(body, encoding)
+        if small is not None:
+            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            try:
+                return read_lines(small, content_type, query=query, limits=self._limits, decode=decode)
+            except NotSmallError:
+                pass
+        arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
+        answer = await self._decoders.run("read", [body], arguments, until_s=until_s)
+        images = iter(answer.parts)
+        strips = [each and Strip.from_description(each, next(images)) for each in answer.head["strips"]]
+        return strips, LineOptions.from_dict(answer.head["options"])
 
     async def infer(
         self, body: bytes, *, header_length: str | None, encoding: str | None, until_s: float
@@ -95,9 +122,9 @@ class Intake:
 class _SmallPictures:
     """Decodes a few small pictures; NotSmallError otherwise."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, most: int = SMALL_PICTURES) -> None:
         self._max_pixels = limits.max_pixels
-        self._left = SMALL_PICTURES
+        self._left = most
 
     def decode(self, data: bytes) -> np.ndarray:
         self._left -= 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from services.core.errors import InvalidInputError
 from services.core.preprocessing import MODES
 
+Check = Callable[[str, object], Any]  # name and value of an option -> what it means; InvalidInputError
+
 DENOISE = ("always", "never", "auto")
 INCLUDE = ("probabilities", "denoised", "input")
 DIGITS = 10
-NAMES = ("preprocess", "denoise", "include", "top_k")
+NAMES = ("preprocess", "denoise", "include", "top_k", "min_confidence")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class Options:
     denoise: str = "always"
     include: frozenset[str] = frozenset()
     top_k: int = 0
+    min_confidence: float | None = None  # None: the gateway's setting
 
     @staticmethod
     def from_query(args: Mapping[str, str]) -> Options:
@@ -30,17 +35,21 @@ class Options:
 
     def updated(self, given: Mapping[str, object]) -> Options:
         """These options with those of `given` in their place; keys that are no option are refused."""
-        changes = {name: _CHECKS[name](name, value) for name, value in given.items() if _known(name)}
+        changes = checked(given, _CHECKS)
         return replace(self, **changes) if changes else self
 
 
-def _known(name: str) -> bool:
-    if name not in _CHECKS:
-        raise InvalidInputError(f"no option is called {_shown(name)}; there are {', '.join(NAMES)}")
-    return True
+def checked(given: Mapping[str, object], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """What is asked for, each value by its check; names that no check has are refused."""
+    for name in given:
+        if name not in checks:
+            raise InvalidInputError(f"no option is called {_shown(name)}; there are {', '.join(checks)}")
+    return {name: checks[name](name, value) for name, value in given.items()}
 
 
-def _one_of(allowed: tuple[str, ...]) -> object:
+def one_of(allowed: tuple[str, ...]) -> Check:
+    """One word of several."""
+
     def check(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
             raise InvalidInputError(f"{name}={_shown(value)}: it is one of {', '.join(allowed)}")
@@ -49,11 +58,27 @@ def _one_of(allowed: tuple[str, ...]) -> object:
     return check
 
 
-def _include(name: str, value: object) -> frozenset[str]:
-    wanted = [part for part in value.split(",") if part] if isinstance(value, str) else value
-    if not isinstance(wanted, list) or not all(isinstance(part, str) and part in INCLUDE for part in wanted):
-        raise InvalidInputError(f"{name}={_shown(value)}: it is a list of {', '.join(INCLUDE)}")
-    return frozenset(wanted)
+def some_of(allowed: tuple[str, ...]) -> Check:
+    """Words of several, separated by commas or as a list."""
+
+    def check(name: str, value: object) -> frozenset[str]:
+        wanted = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        if not isinstance(wanted, list) or not all(isinstance(part, str) and part in allowed for part in wanted):
+            raise InvalidInputError(f"{name}={_shown(value)}: it is a list of {', '.join(allowed)}")
+        return frozenset(wanted)
+
+    return check
+
+
+def probability(name: str, value: object) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise InvalidInputError(f"{name}={_shown(value)}: it is a number from 0 to 1")
+    return number
 
 
 def _top_k(name: str, value: object) -> int:
@@ -70,5 +95,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-_CHECKS = {"preprocess": _one_of(MODES), "denoise": _one_of(DENOISE), "include": _include, "top_k": _top_k}
+_CHECKS: dict[str, Check] = {
+    "preprocess": one_of(MODES),
+    "denoise": one_of(DENOISE),
+    "include": some_of(INCLUDE),
+    "top_k": _top_k,
+    "min_confidence": probability,
+}
 DEFAULTS = Options()

@@ -29,6 +29,7 @@ class Recognize:
     reader: Reader
     names: ModelNames
     metrics: Metrics
+    min_confidence: float  # for requests that name none
 
     def operations(self) -> list[Operation]:
         """The one route."""
@@ -63,6 +64,7 @@ class Recognize:
             names=self.names,
             request_id=request.id,
             timings_ms=request.timings_ms | {"total": round(1e3 * (time.monotonic() - request.started_s), 2)},
+            min_confidence=self.min_confidence,
             accept=request.headers.get("accept"),
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from services.core.budget import LARGE_BYTES
 from services.core.compression import inflate, is_encoded
 from services.gateway.api.bodies import read_request
+from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.oip_messages import read_infer_request
 from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.frames import Frame, Part
@@ -37,6 +38,20 @@ def _recognize(parts: list[Part], arguments: Mapping[str, Any], allowance: Allow
     return Frame({"options": asdict(options) | {"include": sorted(options.include)}}, [images])
 
 
+def _read(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
+    limits = Limits(**arguments["limits"])
+    strips, options = read_lines(
+        _body(parts, arguments, limits, allowance),
+        arguments["content_type"],
+        query=arguments["query"],
+        limits=limits,
+        budget=limits.budget(allowance.until_s, allowance.alone),
+    )
+    found = [None if strip is None else strip.described() for strip in strips]
+    head = {"options": asdict(options) | {"include": sorted(options.include)}, "strips": found}
+    return Frame(head, [strip.image for strip in strips if strip is not None])
+
+
 def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     limits = Limits(**arguments["limits"])
     asked = read_infer_request(
@@ -60,4 +75,4 @@ def _predict(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
     return Frame({"by_row": by_row}, [images])
 
 
-TASKS = {"recognize": _recognize, "infer": _infer, "predict": _predict}
+TASKS = {"recognize": _recognize, "read": _read, "infer": _infer, "predict": _predict}

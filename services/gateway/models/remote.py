@@ -1,6 +1,7 @@
 """The Model protocol, and RemoteModel: TensorFlow Serving's messages, whatever wire carries them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +42,7 @@ class Prediction:
 
     array: np.ndarray
     version: int
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)  # further outputs, of versions that have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,19 @@ class RemoteModel:
         *,
         name: str,
         output: str,
-        output_shape: tuple[int, ...],
+        output_shape: tuple[int, ...] | None,
         timeout_s: float,
         connect_s: float = 1.0,
         label: str = "",
+        more: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
+        """`output_shape` is of one row, None where it is that of the images; `more` are outputs it may have besides."""
         self.target = target
         self.name = name
         self.label = label
         self.output = output
         self.output_shape = output_shape
+        self.more = more or {}
         self.timeout_s = timeout_s
         self._wire = wire_to(target, connect_s=connect_s)
 
@@ -94,7 +99,7 @@ class RemoteModel:
         request.inputs["images"].CopyFrom(to_proto(images))
         timeout_s = min(self.timeout_s, call.deadline.remaining_s())
         answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, call.metadata)
-        return self._prediction(answer, len(images))
+        return self._prediction(answer, images.shape)
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
         """Every version the server knows of, newest first."""
@@ -131,23 +136,32 @@ class RemoteModel:
         except DecodeError as exc:
             raise ModelResponseError(f"{self.name} answered bytes that are no {message.__name__}") from exc
 
-    def _prediction(self, data: bytes, count: int) -> Prediction:
+    def _prediction(self, data: bytes, asked: tuple[int, ...]) -> Prediction:
         response = self._parsed(pb.PredictResponse, data)
         if self.output not in response.outputs:
             named = ", ".join(sorted(response.outputs)) or "nothing"
             raise ModelResponseError(f"{self.name} answered {named} where {self.output} was expected")
+        shape = asked[1:] if self.output_shape is None else self.output_shape
+        array = self._array(response.outputs[self.output], (asked[0], *shape))
+        more = {
+            name: self._array(response.outputs[name], (asked[0], *each))
+            for name, each in self.more.items()
+            if name in response.outputs
+        }
+        return Prediction(array, response.model_spec.version.value, more)
+
+    def _array(self, tensor: pb.TensorProto, expected: tuple[int, ...]) -> np.ndarray:
         try:
-            array = from_proto(response.outputs[self.output])
+            array = from_proto(tensor)
         except InvalidInputError as exc:
             raise ModelResponseError(f"{self.name} answered a tensor that cannot be read: {exc}") from exc
-        expected = (count, *self.output_shape)
         if array.shape != expected or array.dtype != np.float32:
             raise ModelResponseError(
                 f"{self.name} answered {array.dtype} {array.shape} where float32 {expected} was expected"
             )
         if not np.isfinite(array).all():
             raise ModelResponseError(f"{self.name} answered numbers that are not finite")
-        return Prediction(array, response.model_spec.version.value)
+        return array
 
 
 def wire_to(target: str, *, connect_s: float) -> Wire:

@@ -11,62 +11,70 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
 from services.core.errors import DeadlineError, OverloadedError
 from services.gateway.deadlines import Deadline
 from services.gateway.models.transport import CallContext
-from services.gateway.reading.chain import Reading
 
-Chain = Callable[[np.ndarray, np.ndarray, CallContext], Awaitable[Reading]]
+
+class Rows(Protocol):
+    """What a chain answers for a batch; `rows` is the part that belongs to one caller."""
+
+    def rows(self, start: int, stop: int, queued_ms: float) -> Self: ...
+
+
+R = TypeVar("R", bound=Rows)
+Observed = TypeVar("Observed", contravariant=True)
+Chain = Callable[[np.ndarray, np.ndarray, CallContext], Awaitable[R]]
 
 _PACE_IS_FRESH_S = 30.0
 _NEWEST_WEIGHS = 0.2
 
 
-class BatchObserver(Protocol):
+class BatchObserver(Protocol[Observed]):
     """Who wants to know about batches; the metrics do."""
 
     def queue_changed(self, images: int) -> None: ...
 
     def batch_started(self, images: int, waited_s: list[float]) -> None: ...
 
-    def batch_read(self, reading: Reading) -> None: ...
+    def batch_read(self, reading: Observed) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class _Item(Generic[R]):
     """One caller's images, waiting or under way."""
 
     images: np.ndarray
     applied: np.ndarray
     call: CallContext
-    answer: asyncio.Future[Reading]
+    answer: asyncio.Future[R]
     arrived_s: float
-    batch: "_Batch | None" = None
+    batch: "_Batch[R] | None" = None
 
 
 @dataclass(slots=True, eq=False)
-class _Batch:
+class _Batch(Generic[R]):
     """Items that go through the chain together."""
 
-    items: list[_Item]
+    items: list[_Item[R]]
     images: int
     started_s: float
     live: int  # callers still waiting for it
-    task: asyncio.Task[Reading] = field(init=False)
+    task: asyncio.Task[R] = field(init=False)
 
 
-class Batcher:
+class Batcher(Generic[R]):
     """Gathers images for `chain`; `submit` is all that callers see."""
 
     def __init__(
         self,
-        chain: Chain,
+        chain: Chain[R],
         *,
-        observer: BatchObserver,
+        observer: BatchObserver[R],
         batch_images: int,
         in_flight: int,
         queue_images: int,
@@ -78,13 +86,13 @@ class Batcher:
         self._in_flight = in_flight
         self._queue_images = queue_images
         self._wait_s = wait_s
-        self._waiting: deque[_Item] = deque()
+        self._waiting: deque[_Item[R]] = deque()
         self._waiting_images = 0
         self._running = 0
         self._start_is_due = False
         self._pace = _Pace()
 
-    async def submit(self, images: np.ndarray, applied: np.ndarray, *, call: CallContext, more: int = 0) -> Reading:
+    async def submit(self, images: np.ndarray, applied: np.ndarray, *, call: CallContext, more: int = 0) -> R:
         """The reading of `images`; a caller who stops waiting, at the deadline or before, cancels.
 
         `more` says how many images of the same request will follow, for the estimate of time.
@@ -142,9 +150,9 @@ class Batcher:
             batch.task = asyncio.ensure_future(self._chain(images, applied, call))
             batch.task.add_done_callback(partial(self._finish, batch))
 
-    def _take(self) -> _Batch | None:
+    def _take(self) -> _Batch[R] | None:
         """The next items that fit into one call."""
-        items: list[_Item] = []
+        items: list[_Item[R]] = []
         images = 0
         while self._waiting:
             item = self._waiting[0]
@@ -163,7 +171,7 @@ class Batcher:
         self._observer.batch_started(images, [now - item.arrived_s for item in items])
         return batch
 
-    def _finish(self, batch: _Batch, task: asyncio.Task[Reading]) -> None:
+    def _finish(self, batch: _Batch[R], task: asyncio.Task[R]) -> None:
         running, self._running = self._running, self._running - 1
         failure = None if task.cancelled() else task.exception()
         if task.cancelled() or failure:
@@ -178,7 +186,7 @@ class Batcher:
         self._start()
 
     @staticmethod
-    def _hand_out(batch: _Batch, reading: Reading) -> None:
+    def _hand_out(batch: _Batch[R], reading: R) -> None:
         start = 0
         for item in batch.items:
             stop = start + len(item.images)
@@ -187,7 +195,7 @@ class Batcher:
                 item.answer.set_result(reading.rows(start, stop, queued_ms))
             start = stop
 
-    def _abandon(self, item: _Item) -> None:
+    def _abandon(self, item: _Item[R]) -> None:
         """Nobody waits for this item any more: when that is true of its whole batch, the call is given up."""
         if item.batch is None:
             self._waiting.remove(item)

@@ -9,6 +9,8 @@ from services.core.errors import ModelError
 from services.gateway.models.remote import Model
 from services.gateway.models.transport import CallContext
 
+IS_DIGIT = "is_digit"  # the classifier's second output, from version 2 on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -17,6 +19,7 @@ class Reading:
     digits: np.ndarray  # (n,) int
     scores: np.ndarray  # (n, 10) float32, each row sums to 1
     confidences: np.ndarray  # (n,) float32: the score of each digit
+    is_digit: np.ndarray | None = None  # (n,) float32: does the image show one digit? None: the classifier does not say
     pictures: tuple[np.ndarray, ...]  # (n, 28, 28, 1) float32 in slices: what the classifier saw
     applied: np.ndarray  # (n,) bool: was the image denoised?
     noise_levels: np.ndarray | None = None  # (n,), when the choice was left to an estimate
@@ -36,6 +39,7 @@ class Reading:
             digits=self.digits[start:stop],
             scores=self.scores[start:stop],
             confidences=self.confidences[start:stop],
+            is_digit=None if self.is_digit is None else self.is_digit[start:stop],
             pictures=(self.denoised[start:stop],),
             applied=self.applied[start:stop],
             denoiser_version=self.denoiser_version if self.applied[start:stop].any() else None,
@@ -52,6 +56,7 @@ class Reading:
             digits=np.concatenate([part.digits for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             confidences=np.concatenate([part.confidences for part in parts]),
+            is_digit=_all_of([part.is_digit for part in parts]),
             pictures=tuple(picture for part in parts for picture in part.pictures),
             applied=np.concatenate([part.applied for part in parts]),
             denoiser_version=max(versions, default=None),
@@ -88,6 +93,7 @@ async def read_digits(
         digits=answer.array.argmax(axis=1),
         scores=answer.array,
         confidences=answer.array.max(axis=1),
+        is_digit=answer.more.get(IS_DIGIT),
         pictures=(cleaned,),
         applied=applied,
         denoiser_version=denoiser_version,
@@ -95,6 +101,12 @@ async def read_digits(
         degraded=degraded,
         timings_ms={"denoise": 1e3 * (denoised - started), "classify": 1e3 * (classified - denoised)},
     )
+
+
+def _all_of(parts: "list[np.ndarray | None]") -> np.ndarray | None:
+    """None where any part has none: a version that does not say came in between."""
+    said = [part for part in parts if part is not None]
+    return np.concatenate(said) if len(said) == len(parts) else None
 
 
 async def _clean(noisy: np.ndarray, applied: np.ndarray, denoiser: Model, call: CallContext) -> tuple[np.ndarray, int]:

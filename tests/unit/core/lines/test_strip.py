@@ -100,6 +100,14 @@ def test_noisy_pixels_that_were_enlarged_come_back_to_their_own_grid(rng):
     assert enlarged.to_picture == pytest.approx(5 * own.to_picture)
 
 
+def test_even_strokes_are_not_taken_for_enlarged_pixels():
+    """A bar of 20 equal rows with 10 rows of paper above and below it was brought to 4 rows."""
+    picture = np.zeros((40, 60), np.uint8)
+    picture[10:30, 20:30] = picture[10:30, 40:50] = 255
+
+    assert np.allclose(find(picture).to_picture[:, :2], np.eye(2))
+
+
 @pytest.mark.parametrize("degrees", [-10, -5, 5, 10])
 def test_a_skewed_line_is_made_level_and_its_boxes_lie_where_it_was(degrees):
     picture = np.pad(_picture(digits=tuple((10 + 26 * n, 10) for n in range(5))), 30)

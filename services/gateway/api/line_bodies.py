@@ -1,0 +1,54 @@
+"""Request bodies of every kind -> the line of digits that each picture shows, and what is asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from services.core import images
+from services.core.budget import Budget
+from services.core.errors import TooLargeError
+from services.core.lines.strip import Strip, find
+from services.core.preprocessing import to_grey
+from services.gateway.api.bodies import Decode, read_body, read_each
+from services.gateway.api.line_options import LINE_DEFAULTS, LINE_NAMES, LineOptions
+from services.gateway.limits import Limits
+
+WHITE = 255
+
+
+def read_lines(
+    body: bytes,
+    content_type: str | None,
+    *,
+    query: Mapping[str, str],
+    limits: Limits,
+    budget: Budget | None = None,
+    decode: Decode | None = None,
+) -> tuple[list[Strip | None], LineOptions]:
+    """The strip of each picture in `body`, None where it shows no line; arguments as of `read_request`."""
+    if budget is None:
+        budget = limits.budget()
+    if decode is None:
+        decode = partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
+    given, pictures = read_body(body, content_type, limits, names=LINE_NAMES)
+    options = LINE_DEFAULTS.updated(given).updated(query)
+    count = len(pictures) if isinstance(pictures, np.ndarray) else len(pictures.items)
+    if count > limits.max_lines:
+        raise TooLargeError(f"{count} pictures; at most {limits.max_lines} lines in one request")
+    if isinstance(pictures, np.ndarray):
+        budget.check_time()
+        return [find(picture if picture.dtype == np.uint8 else _grey(picture)) for picture in pictures], options
+
+    def strip(item: object) -> Strip | None:
+        budget.check_time()
+        return find(to_grey(decode(pictures.read(item))))
+
+    return read_each(pictures.items, strip), options
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """Fractions from 0 to 1 as uint8."""
+    return np.rint(picture * WHITE).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""Lines as requests read them: strips of the same width share calls of the denoiser, pieces those of the classifier."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from services.core.errors import ServiceError
+from services.core.lines.number import Length
+from services.core.lines.strip import MAX_WIDTH_PX, noise_of, padded
+from services.core.noise_level import QUIET
+from services.gateway.models.remote import Model
+from services.gateway.models.transport import CallContext
+from services.gateway.reading.batching import Batcher, BatchObserver
+from services.gateway.reading.chain import IS_DIGIT
+from services.gateway.reading.numbers import Cleaned, LineReading, Scores, read_number
+
+WIDTHS_PX = (28, 56, 84, 112, 140, 168, 224, 280, 336, 448, 672, MAX_WIDTH_PX)  # strips are padded to the next of these
+LINES_AT_ONCE = 16  # of one request
+
+
+class LineObserver(Protocol):
+    """Told of every line; gives each batcher an observer of its own. The metrics are one."""
+
+    def line_read(self, reading: LineReading) -> None: ...
+
+    def lines(self, stage: str) -> BatchObserver[Cleaned | Scores]: ...
+
+
+class LineReader:
+    """Strips -> readings, batched with those of other requests."""
+
+    def __init__(
+        self,
+        *,
+        denoiser: Model,
+        classifier: Model,
+        observer: LineObserver,
+        batch_strips: int,
+        batch_pieces: int,
+        in_flight: int,
+        queue_images: int,
+        without_denoiser: bool,
+    ) -> None:
+        calls = asyncio.Semaphore(in_flight)  # of the denoiser, over all widths
+
+        async def clean(strips: np.ndarray, applied: np.ndarray, call: CallContext) -> Cleaned:
+            started = time.perf_counter()
+            async with calls:
+                answer = await denoiser.predict(strips, call=call)
+            return Cleaned(answer.array, answer.version, time.perf_counter() - started)
+
+        async def classify(pieces: np.ndarray, applied: np.ndarray, call: CallContext) -> Scores:
+            started = time.perf_counter()
+            answer = await classifier.predict(pieces, call=call)
+            is_digit = answer.more.get(IS_DIGIT, np.ones(len(pieces), np.float32))
+            return Scores(answer.array, is_digit, answer.version, time.perf_counter() - started)
+
+        self._observer = observer
+        self._without_denoiser = without_denoiser
+        self._cleaning: dict[int, Batcher[Cleaned]] = {
+            width: Batcher(
+                clean,
+                observer=observer.lines("denoise"),
+                batch_images=batch_strips,
+                in_flight=in_flight,
+                queue_images=queue_images,
+            )
+            for width in WIDTHS_PX
+        }
+        self._classifying: Batcher[Scores] = Batcher(
+            classify,
+            observer=observer.lines("classify"),
+            batch_images=batch_pieces,
+            in_flight=in_flight,
+            queue_images=queue_images,
+        )
+
+    async def read(
+        self, strips: Sequence[np.ndarray | None], *, denoise: str, length: Length | None, call: CallContext
+    ) -> list[LineReading | None]:
+        """Each strip (28, width, 1) read; None for None. `denoise` is always, never or auto (by its noise)."""
+        gate = asyncio.Semaphore(LINES_AT_ONCE)
+
+        async def read_one(strip: np.ndarray | None) -> LineReading | None:
+            if strip is None:
+                return None
+            async with gate:
+                call.deadline.check("before a line's turn")
+                return await self._read(strip, denoise, length, call)
+
+        if len(strips) == 1:
+            return [await read_one(strips[0])]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(read_one(strip)) for strip in strips]
+        except* ServiceError as failures:
+            failure = failures.exceptions[0]
+        else:
+            return [task.result() for task in tasks]
+        raise failure
+
+    async def _read(self, strip: np.ndarray, denoise: str, length: Length | None, call: CallContext) -> LineReading:
+        own_width = strip.shape[1]
+        width = next(each for each in WIDTHS_PX if each >= own_width)
+        first = call.share(0.5) if self._without_denoiser else call
+
+        async def clean(strips: np.ndarray) -> Cleaned:
+            wide = padded(strips[0], width)[np.newaxis]
+            cleaned = await self._cleaning[width].submit(wide, _ONE, call=first)
+            return Cleaned(cleaned.strips[:, :, :own_width], cleaned.version)
+
+        async def classify(pieces: np.ndarray) -> Scores:
+            call.deadline.check("segmentation")
+            return await self._classifying.submit(pieces, np.zeros(len(pieces), bool), call=call)
+
+        wanted = denoise == "always" or (denoise == "auto" and noise_of(strip[..., 0]) > QUIET)
+        reading = await read_number(
+            strip,
+            clean=clean if wanted else None,
+            classify=classify,
+            length=length,
+            without_denoiser=self._without_denoiser,
+        )
+        self._observer.line_read(reading)
+        return reading
+
+
+_ONE = np.ones(1, bool)
