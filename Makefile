@@ -77,6 +77,11 @@ bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
+read: $(EVALUATOR)/.done ## read a folder of pictures of numbers into CSV (FOLDER=scans OUT=numbers.csv LENGTH=5)
+	$(EVALUATOR)/bin/python -m services.evaluator.read "$(FOLDER)" $(OUT:%=--out="%") $(LENGTH:%=--length=%) $(ARGS)
+
+.PHONY: read
+
 PROFILE ?= mix
 load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open MINUTES= USERS= RATE= WEB=1)
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \

@@ -22,6 +22,7 @@ from services.evaluator.errors import GatewayError
 
 Denoise = Literal["never", "always", "auto"]
 
+RECOGNIZE, READ = "/v1/recognize", "/v1/read"
 NPY = "application/x-npy"
 BUSY = (429, 503)
 ATTEMPTS = 6  # with pauses of 0.5, 1, 2, 4, 8 s: a restart of the gateway does not end a run
@@ -100,16 +101,22 @@ class GatewayClient:
         exchange = self.exchange(body, content_type, accept=accept, **query)
         if exchange.status != 200:
             raise GatewayError(
-                f"{self.url}/v1/recognize answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}"
+                f"{self.url}{RECOGNIZE} answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}"
             )
         return exchange
 
-    def exchange(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
-        """One POST /v1/recognize, whatever comes back; raises GatewayError only when nothing does."""
+    def exchange(
+        self, body: bytes, content_type: str, *, accept: str = "application/json", route: str = RECOGNIZE, **query: str
+    ) -> Exchange:
+        """One POST, whatever comes back; raises GatewayError only when nothing does."""
         budget_ms = str(round(1e3 * self._timeout_s))  # the gateway may take as long as this client waits
         headers = {"Content-Type": content_type, "Accept": accept, "Request-Timeout-Ms": budget_ms, **self._headers}
-        url = f"{self.url}/v1/recognize?{urlencode(query)}"
+        url = f"{self.url}{route}?{urlencode(query)}"
         return self._timed("POST", url, body, headers)
+
+    def read_line(self, body: bytes, content_type: str, **query: str) -> Exchange:
+        """One POST /v1/read, whatever comes back; raises GatewayError only when nothing does."""
+        return self.exchange(body, content_type, route=READ, **query)
 
     def floor(self) -> Exchange:
         """One GET /healthz, which computes nothing: what remains is this client, HTTP and the way there."""
