@@ -55,6 +55,14 @@ lint: $(DEV)/.done ## ruff: style and likely mistakes
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
+fuzz: $(DEV)/.done ## send a stack of its own what hostile senders would, seeded (MINUTES=10 ARGS="--seed 2"); exit 1 on findings
+	$(DEV)/bin/python -m tests.fuzz --minutes=$(or $(MINUTES),10) $(ARGS)
+
+torture: $(DEV)/.done ## floods, kills, freezes, full disks, versions in a loop, beside honest clients (ARGS="--seconds 10")
+	$(DEV)/bin/python -m tests.fuzz.torture $(ARGS)
+
+.PHONY: fuzz torture
+
 ##@ Train
 
 train: $(TRAINING)/.done ## train a recipe and publish the next version of both models (RECIPE=default ARGS="--epochs 42")
