@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
+from services.gateway.api.offered_models import DIRECT_CALLS
 from services.gateway.config import GatewayConfig
-from services.gateway.server.http import HELD_BODIES
 from tests.support import kubernetes
 from tests.support.stack import ROOT
 
@@ -33,7 +33,7 @@ class Home:
     def calls(self) -> int:
         """The most calls that can be under way at one server: while it is the only one ready, it gets all of them."""
         # batches, calls of /v2 and /v1/models that pass no batch, and questions of readiness
-        of_a_worker = 2 * self.gateway.batches_in_flight + HELD_BODIES + 2  # digits, lines
+        of_a_worker = 2 * self.gateway.batches_in_flight + DIRECT_CALLS + 2  # digits, lines
         return self.gateways * self.gateway.workers * of_a_worker
 
 

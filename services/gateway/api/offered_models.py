@@ -13,13 +13,14 @@ from services.core.errors import InvalidInputError
 from services.core.pixels import within_range
 from services.gateway.api.options import DEFAULTS
 from services.gateway.api.readiness import ModelStatus
-from services.gateway.models.remote import Model
+from services.gateway.models.remote import Model, Prediction
 from services.gateway.models.transport import CallContext
 from services.gateway.reading.reader import Reader
 
 CHAIN = "digits"
 CHAIN_VERSION = "1"  # of this interface; the versions of the two models are in a reply's parameters
 SLICE_IMAGES = 256  # of one call of a single model, so that others find room between them
+DIRECT_CALLS = 4  # of a single model at the same time, beside those of the chain: its server has a thread for each
 MOST_MAGNITUDE = 1e6  # of a pixel for a single model: far beyond any picture, far below what overflows float32
 
 IMAGES: dict[str, Any] = {"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}
@@ -102,6 +103,7 @@ class SingleModel:
     def __init__(self, model: Model, status: ModelStatus, output: dict[str, Any]) -> None:
         self._model = model
         self._status = status
+        self._room = asyncio.Semaphore(DIRECT_CALLS)
         self.outputs: tuple[dict[str, Any], ...] = (output,)
 
     async def versions(self) -> tuple[str, ...]:
@@ -113,6 +115,10 @@ class SingleModel:
         if max(abs(float(images.min())), abs(float(images.max()))) > MOST_MAGNITUDE:
             raise InvalidInputError(f"a pixel is beyond ±{MOST_MAGNITUDE:g}: no model computes with it")
         slices = [images[start : start + SLICE_IMAGES] for start in range(0, len(images), SLICE_IMAGES)]
-        parts = [await self._model.predict(part, call=call) for part in slices]
+        parts = [await self._predict(part, call) for part in slices]
         array = parts[0].array if len(parts) == 1 else np.concatenate([part.array for part in parts])
         return Inferred({self.outputs[0]["name"]: array}, str(parts[-1].version), {})
+
+    async def _predict(self, images: np.ndarray, call: CallContext) -> Prediction:
+        async with self._room:
+            return await self._model.predict(images, call=call)
