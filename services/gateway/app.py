@@ -34,8 +34,9 @@ def create_app(gateway: Gateway, loop: asyncio.AbstractEventLoop | None = None) 
     for operation in gateway.operations:
         view = _view(gateway, operation, loop)
         app.add_url_rule(operation.rule, endpoint_of(operation), view, methods=[operation.method])
-    app.register_blueprint(docs_blueprint())
-    app.register_blueprint(create_page())
+    config = gateway.config
+    app.register_blueprint(docs_blueprint(public_url=config.public_url))
+    app.register_blueprint(create_page(source_url=config.source_url, public_url=config.public_url))
     operated = {endpoint_of(operation) for operation in gateway.operations}
 
     @app.before_request

@@ -64,6 +64,10 @@ class GatewayConfig:
     rate_limit_burst: int = 50  # requests a client may save up
     trusted_proxies: int = 0  # proxies in front whose X-Forwarded-For entries are believed
 
+    # What its pages link
+    public_url: str = ""  # where visitors find the page, for link previews and commands; empty: as each request says
+    source_url: str = ""  # where the source code is, for a link on the page; empty: no link
+
     # What it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # least severe level that is logged
     log_format: LogFormat = "auto"  # json, text, or auto: text on a terminal only

@@ -5,16 +5,31 @@ page never mixes two releases. Any other name in that place still works (two rel
 a roll-out), but must be revalidated.
 """
 
+import functools
 import hashlib
-import mimetypes
 from pathlib import Path
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, render_template
 
-_STATIC = Path(__file__).parent / "static"
+from services.gateway.pages.stored import BY_ADDRESS, Stored, page_address
+
+STATIC = Path(__file__).parent / "static"
 _YEAR_S = 365 * 24 * 3600
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
 
+# What the page opens with: a sample digit under strong stripes that is read wrong without the denoiser, right with it.
+OPENING = {"kind": "stripes", "level": 0.75, "digit": 9, "seed": 68}
+# In the order of what the denoiser is worth (docs/results).
+KINDS = {
+    "stripes": "Stripes",
+    "occlusion": "Occlusion",
+    "motion_blur": "Motion blur",
+    "gaussian": "Gaussian",
+    "salt_and_pepper": "Salt, pepper",
+    "speckle": "Speckle",
+    "shot": "Shot",
+    "low_contrast": "Low contrast",
+}
 # Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -38,36 +53,43 @@ _SECURITY = {
 }
 
 
-def create_page(static: Path = _STATIC) -> Blueprint:
-    """A blueprint that serves the page and its files from memory; they are read once, here."""
-    files = {path.name: path.read_bytes() for path in sorted(static.iterdir()) if path.is_file()}
-    release = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:12]
-    modules = [name for name in files if name.endswith(".js")]
+def create_page(static: Path = STATIC, *, source_url: str = "", public_url: str = "") -> Blueprint:
+    """A blueprint that serves the page and its files from memory; they are read once, here.
+
+    `source_url` is linked where given. `public_url` is the page's address for link previews, which need whole
+    addresses; without it they are built from the request's own.
+    """
+    contents = {path.name: path.read_bytes() for path in sorted(static.iterdir()) if path.is_file()}
+    release = hashlib.sha256(b"".join(name.encode() + content for name, content in contents.items())).hexdigest()[:12]
+    files = {name: Stored.of(content, _TYPES[Path(name).suffix]) for name, content in contents.items()}
     page = Blueprint("page", __name__, template_folder="templates")
+
+    @functools.lru_cache(maxsize=16)
+    def rendered(address: str) -> Stored:
+        html = render_template(
+            "index.html",
+            address=address,
+            assets=f"assets/{release}",
+            modules=[name for name in files if name.endswith(".js")],
+            kinds=KINDS,
+            opening=OPENING,
+            source_url=source_url,
+        )
+        return Stored.of(html.encode(), "text/html")
 
     @page.get("/")
     def index() -> Response:
-        html = render_template("index.html", assets=f"assets/{release}", modules=modules)
-        return _cacheable(Response(html, mimetype="text/html"), "no-cache")
+        return rendered(page_address(public_url)).response("no-cache", {**_SECURITY, **BY_ADDRESS})
 
     @page.get("/assets/<asked_release>/<name>")
     def asset(asked_release: str, name: str) -> Response:
         if name not in files:
             abort(404)
         lasting = asked_release == release
-        response = Response(files[name], mimetype=_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0])
-        return _cacheable(response, f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache")
+        return files[name].response(f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache", _SECURITY)
 
     @page.get("/favicon.ico")
     def favicon() -> Response:
         return asset(release, "favicon.svg")
 
     return page
-
-
-def _cacheable(response: Response, cache_control: str) -> Response:
-    """Security headers, a strong ETag from the content, and 304 where the browser already has it."""
-    response.headers.update(_SECURITY)
-    response.headers["Cache-Control"] = cache_control
-    response.add_etag()
-    return response.make_conditional(request)

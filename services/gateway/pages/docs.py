@@ -7,55 +7,44 @@ neither a YAML parser nor a template. Its examples are shown with the address th
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from markupsafe import escape
 
+from services.gateway.pages.stored import BY_ADDRESS, Stored, page_address
+
 _HERE = Path(__file__).parent
-_DEFAULT_ADDRESS = b"http://127.0.0.1:8080"
+_WRITTEN_FOR = b"http://127.0.0.1:8080/"  # where the commands in docs.html expect the gateway
+_HEADERS = {"X-Content-Type-Options": "nosniff"}
 _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 
-def docs_blueprint() -> Blueprint:
+def docs_blueprint(*, public_url: str = "") -> Blueprint:
     """The two routes, served from memory; both files are read once, here."""
-    document = (_HERE.parent / "api/openapi.yaml").read_bytes()
+    document = Stored.of((_HERE.parent / "api/openapi.yaml").read_bytes(), "application/yaml")
     page = (_HERE / "docs.html").read_bytes()
     policy = f"default-src 'none'; style-src {_hash_of_style(page)}; base-uri 'none'; frame-ancestors 'none'"
+    document_headers = {**_HEADERS, "Access-Control-Allow-Origin": "*"}  # for API browsers elsewhere: no secrets here
+    page_headers = {**_HEADERS, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", **BY_ADDRESS}
     docs = Blueprint("docs", __name__)
+
+    @functools.lru_cache(maxsize=16)
+    def readable_at(address: str) -> Stored:
+        return Stored.of(page.replace(_WRITTEN_FOR, escape(address).encode()), "text/html")
 
     @docs.get("/openapi.yaml")
     def openapi() -> Response:
-        response = _revalidated(document, "application/yaml")
-        response.headers["Access-Control-Allow-Origin"] = "*"  # for API browsers elsewhere: it holds no secrets
-        return response
+        return document.response("no-cache", document_headers)
 
     @docs.get("/docs")
     def readable() -> Response:
-        response = _revalidated(page.replace(_DEFAULT_ADDRESS, _own_address()), "text/html")
-        response.vary.add("X-Forwarded-Proto")
-        response.headers["Content-Security-Policy"] = policy
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+        return readable_at(page_address(public_url)).response("no-cache", page_headers)
 
     return docs
-
-
-def _own_address() -> bytes:
-    """The origin in the browser's address bar. What a proxy says of TLS needs no trust here: it only shows."""
-    scheme = "https" if request.headers.get("X-Forwarded-Proto") == "https" else request.scheme
-    return escape(f"{scheme}://{request.host}").encode()
-
-
-def _revalidated(body: bytes, mimetype: str) -> Response:
-    """To be kept, but asked for again: 304 while it is the same."""
-    response = Response(body, mimetype=mimetype)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.add_etag()
-    return response.make_conditional(request)
 
 
 def _hash_of_style(page: bytes) -> str:
