@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from services.gateway.pages.demo import OPENING
 from tests.browser.strokes import draw
 
-FIRST_DIGIT = "4"  # what the page shows when it opens
+FIRST_DIGIT = str(OPENING["digit"])  # what the page shows when it opens
 NO_DIGIT = "–"
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "is_mobile": True, "has_touch": True}
 
 
 @dataclass
@@ -38,6 +40,10 @@ class DemoPage:
 
     def set_level_without_waiting(self, level: float) -> None:
         self.level.fill(str(level))
+
+    def choose_kind(self, kind: str) -> None:
+        self.page.locator(f"#kinds label:has([value={kind}])").click()
+        self.wait_for_answer()
 
     def draw(self, digit: int, size: float = 1.0) -> None:
         """Start afresh, draw, and wait for the answer to the finished drawing."""
@@ -76,5 +82,12 @@ class DemoPage:
 
     def pixels(self, name: str) -> np.ndarray:
         """The 28x28 bytes a canvas shows."""
-        url = self.page.locator(f"#{name}").evaluate("canvas => canvas.toDataURL()")
+        return self._bytes_of(self.page.locator(f"#{name}"))
+
+    def thumbnail(self, kind: str) -> np.ndarray:
+        """The small picture of a kind of noise."""
+        return self._bytes_of(self.page.locator(f"#kinds label:has([value={kind}]) canvas"))
+
+    def _bytes_of(self, canvas: Locator) -> np.ndarray:
+        url = canvas.evaluate("canvas => canvas.toDataURL()")
         return np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("L"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from services.gateway.pages.demo import STATIC
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.demo_page import FIRST_DIGIT, DemoPage
 from tests.support.stack import ROOT, running_stack
@@ -17,6 +18,8 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "i
 FILM = {"viewport": {"width": 1280, "height": 800}}
 FILM_LEVELS = [step / 20 for step in range(21)]
 FILM_SIZE = (960, 600)
+PREVIEW = {"viewport": {"width": 1200, "height": 630}}  # what link previews ask for
+PREVIEW_COLOURS = 96
 FRAME_MS = 220
 HOLD_MS = 1500
 
@@ -25,18 +28,19 @@ def main(argv: list[str] | None = None) -> int:
     """Write WebP files; print each name and size."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.pictures", description=__doc__)
     parser.add_argument("--to", type=Path, default=ROOT / "docs/img", help="folder (default: docs/img)")
+    parser.add_argument("--preview", type=Path, default=STATIC / "preview.png", help="the link preview's picture")
     parser.add_argument("--url", help="a running gateway (default: a local stack, started for this)")
     arguments = parser.parse_args(argv)
     arguments.to.mkdir(parents=True, exist_ok=True)
     if arguments.url:
-        take_all(arguments.url, arguments.to)
+        take_all(arguments.url, arguments.to, arguments.preview)
     else:
         with running_stack() as stack:
-            take_all(stack.url, arguments.to)
+            take_all(stack.url, arguments.to, arguments.preview)
     return 0
 
 
-def take_all(url: str, folder: Path) -> None:
+def take_all(url: str, folder: Path, preview: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for scheme in ("light", "dark"):
@@ -48,6 +52,8 @@ def take_all(url: str, folder: Path) -> None:
             save([demo.page.locator("section.sweep").screenshot()], folder / f"sweep-{scheme}.webp")
         phone = opened(browser, url, color_scheme="light", **PHONE)
         save([phone.page.screenshot()], folder / "page-phone.webp")
+        card = opened(browser, url, color_scheme="light", **PREVIEW)
+        save_preview(card.page.screenshot(), preview)
         film = opened(browser, url, color_scheme="light", **FILM)
         save(list(frames(film)), folder / "page-noise.webp", FILM_SIZE)
         browser.close()
@@ -71,6 +77,13 @@ def frames(demo: DemoPage) -> list[bytes]:
         demo.set_level(level)
         shots.append(demo.page.screenshot())
     return shots
+
+
+def save_preview(shot: bytes, path: Path) -> None:
+    """A PNG of few colours: every program that shows previews reads PNG."""
+    image = Image.open(BytesIO(shot)).convert("RGB").quantize(PREVIEW_COLOURS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def save(shots: list[bytes], path: Path, size: tuple[int, int] | None = None) -> None:

@@ -103,14 +103,41 @@ def test_a_28x28_picture_stays_as_it_is(demo):
     assert (demo.pixels("clean") == pixels).all()
 
 
-def test_a_file_that_is_no_picture_gets_a_sentence(demo):
-    choose(demo, "notes.txt", "text/plain", b"seven")
+@pytest.mark.parametrize(
+    ("name", "kind", "data"),
+    [("notes.txt", "text/plain", b"seven"), ("cut.png", "image/png", photo()[:300])],
+    ids=["no-picture", "damaged"],
+)
+def test_a_file_that_cannot_be_read_leaves_the_drawing_and_its_answer(demo, name, kind, data):
+    demo.draw(5)
+    before = demo.digits(), demo.pixels("clean"), demo.pixels("denoised"), drawn_on(demo)
 
-    expect(demo.notice_text).to_contain_text("This file cannot be read as a picture (")
-    expect(demo.digit_with).to_have_text("–")
+    choose(demo, name, kind, data)
+    expect(demo.notice_text).to_have_text("This file cannot be read as a picture.")
+    expect(demo.notice_detail).not_to_be_empty()
+    after = demo.digits(), demo.pixels("clean"), demo.pixels("denoised"), drawn_on(demo)
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    expect(demo.undo).to_be_enabled()
     demo.take_sample(3)
     expect(demo.notice).to_be_hidden()
     assert demo.forgive() == 1  # the refusal itself, status 422
+
+
+def drawn_on(demo) -> str:
+    return demo.canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def test_undo_after_a_picture_brings_the_drawing_back(demo):
+    demo.set_level(0)
+    demo.draw(1)
+    drawing = drawn_on(demo)
+    choose(demo, "seven.png", "image/png", photo())
+    expect(demo.digit_with).to_have_text("7")
+
+    demo.undo.click()
+    demo.wait_for_answer()
+    assert demo.digits()[0] == "1"
+    assert drawn_on(demo) == drawing
 
 
 def test_drawing_over_a_picture_starts_afresh(demo):

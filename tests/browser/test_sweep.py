@@ -34,7 +34,7 @@ def test_the_sentence_says_where_reading_holds(demo):
     rows = run_sweep(demo)
 
     sentence = demo.sweep_text.inner_text()
-    assert sentence.startswith(f"Gaussian noise, 32 samples a level. Read as {FIRST_DIGIT} at least nine times in ten:")
+    assert sentence.startswith(f"Stripes noise, 32 samples a level. Read as {FIRST_DIGIT} at least nine times in ten:")
     holds = [next((i for i, row in enumerate(rows) if row[arm] < 90), None) for arm in (1, 2)]
     said = [f"up to level {rows[i - 1][0]:.2f}" if i else "at every level" for i in holds]
     assert f"{said[0]} with the denoiser, {said[1]} without." in sentence
@@ -51,7 +51,15 @@ def test_the_curves_are_the_numbers(demo):
     assert demo.curves.get_attribute("aria-label") == demo.sweep_text.inner_text()
 
 
+def test_before_the_first_sweep_there_is_no_empty_chart(demo):
+    expect(demo.chart).to_be_hidden()
+
+    run_sweep(demo)
+    expect(demo.chart).to_be_visible()
+
+
 def test_pictures_under_the_curves_go_from_clear_to_noisy(demo):
+    demo.choose_kind("gaussian")
     run_sweep(demo)
 
     spread = demo.page.locator("#strip li canvas:first-child").evaluate_all(
@@ -65,8 +73,7 @@ def test_pictures_under_the_curves_go_from_clear_to_noisy(demo):
 
 
 def test_a_sweep_uses_the_kind_of_noise_that_is_chosen(demo):
-    demo.kind.select_option("occlusion")
-    demo.wait_for_answer()
+    demo.choose_kind("occlusion")
 
     run_sweep(demo)
     assert demo.sweep_text.inner_text().startswith("Occlusion noise")
@@ -95,6 +102,7 @@ def test_a_sweep_that_fails_says_so_and_may_be_started_again(demo):
 
     demo.sweep.click()
     expect(demo.sweep_text).to_have_text("The sweep stopped. The gateway does not answer.")
+    expect(demo.chart).to_be_hidden()
     demo.page.unroute("**/v1/recognize*")
     run_sweep(demo)
     assert demo.forgive() > 0

@@ -28,8 +28,9 @@ def test_a_model_server_goes_away_and_comes_back(open_page):
         stack.denoiser.kill()
         demo.again.click()
         expect(demo.status_text).to_have_text("Not ready", timeout=BACK_MS)
-        expect(demo.notice_text).to_contain_text("Trying again…")
-        expect(demo.notice_text).to_contain_text("denoiser")
+        expect(demo.notice_text).to_have_text("The denoiser is not available. Trying again…")
+        expect(demo.status_detail).to_have_text("no denoiser")
+        expect(demo.notice_detail).not_to_contain_text("(")
         stack.denoiser.start()
         expect(demo.status_text).to_have_text("Ready", timeout=BACK_MS)
         expect(demo.notice).to_be_hidden()
@@ -57,7 +58,8 @@ def test_opened_while_the_models_are_down_it_starts_when_they_are_up(open_page):
     with running_stack() as stack:
         stack.classifier.stop()
         demo = open_page(stack.url)
-        expect(demo.status_text).to_have_text("Not ready", timeout=BACK_MS)
+        expect(demo.notice_text).to_have_text("The classifier is not available. Trying again…", timeout=BACK_MS)
+        expect(demo.reading).not_to_have_attribute("data-stale", "true")  # there is no answer that could be old
 
         stack.classifier.start()
         expect(demo.status_text).to_have_text("Ready", timeout=BACK_MS)
@@ -74,6 +76,45 @@ def test_the_page_says_so_even_when_nothing_is_drawn(demo):
     demo.page.unroute("**/readyz")
     expect(demo.notice).to_be_hidden(timeout=BACK_MS)
     expect(demo.status_text).to_have_text("Ready")
+    assert demo.forgive() > 0
+
+
+def colours(demo) -> set[str]:
+    """Of the two digits and of the longest bars."""
+    return set(
+        demo.page.locator("#digit-with, #digit-without, #bars .fill").evaluate_all(
+            "all => all.map((one) => getComputedStyle(one)[one.id ? 'color' : 'backgroundColor'])"
+        )
+    )
+
+
+def test_an_old_answer_fades_until_there_is_a_new_one(demo):
+    demo.page.emulate_media(reduced_motion="reduce")
+    full = colours(demo)
+    demo.page.route("**/v1/recognize*", lambda route: route.abort("connectionrefused"))
+
+    demo.again.click()
+    expect(demo.stale).to_be_visible()
+    assert not colours(demo) & full
+    expect(demo.noisy).to_have_css("opacity", "0.35")
+    demo.page.unroute("**/v1/recognize*")
+    demo.wait_for_answer()
+    expect(demo.stale).to_be_hidden()
+    assert colours(demo) == full
+    assert demo.forgive() > 0
+
+
+def test_both_models_missing_are_named(demo):
+    """And what they say stands on a line of its own, whatever brackets it has."""
+    models = {"denoiser": "denoiser: gone (for good)", "classifier": "classifier: gone"}
+    document = json.dumps({"ready": False, "models": models})
+    demo.page.route("**/readyz", lambda route: route.fulfill(status=503, body=document))
+    demo.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    expect(demo.notice_text).to_have_text("The denoiser and the classifier are not available. Trying again…")
+    expect(demo.notice_detail).to_have_text("denoiser: gone (for good); classifier: gone")
+    demo.page.unroute("**/readyz")
+    demo.wait_for_answer()
     assert demo.forgive() > 0
 
 
@@ -115,9 +156,9 @@ def test_a_gateway_with_keys_asks_for_one(open_page, tmp_path):
     [
         (503, "overloaded", "The service is busy. Trying again…"),
         (429, "rate-limited", "These were more requests than one visitor may send. Trying again…"),
-        (504, "deadline-exceeded", "The models took too long to answer (why). Trying again…"),
-        (502, "model-response", "The service could not answer (why). Trying again…"),
-        (413, "payload-too-large", "This picture is too large (why)."),
+        (504, "deadline-exceeded", "The models took too long to answer. Trying again…"),
+        (502, "model-response", "The service could not answer. Trying again…"),
+        (413, "payload-too-large", "This picture is too large."),
     ],
 )
 def test_a_refusal_is_a_sentence_and_is_tried_again_when_that_helps(demo, status, slug, sentence):

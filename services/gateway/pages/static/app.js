@@ -4,30 +4,33 @@ import { enable, onClick } from "./buttons.js";
 import { apiKey, ChainError, recognize, recognizeUrl } from "./chain.js";
 import { curlCommand } from "./curl.js";
 import { onFile } from "./files.js";
+import { createKinds } from "./kinds.js";
 import { latestOnly } from "./latest.js";
-import { addNoise, NOISES } from "./noise.js";
-import { createPad, pathOf } from "./pad.js";
+import { addNoise } from "./noise.js";
+import { createPad, fileOf, openFile, pathOf } from "./pad.js";
 import { blank, bytesOf, paint } from "./picture.js";
 import { createResults } from "./results.js";
 import { SAMPLES } from "./samples.js";
 import { watchStatus } from "./status.js";
-import { measure, showSweep } from "./sweep.js";
+import { clearSweep, closeSweep, measure, openSweep, showSweep } from "./sweep.js";
 
-const FIRST_SAMPLE = 4;
 const RAW = "application/octet-stream";
 const READ_RAW = { preprocess: "none", include: "probabilities,denoised,input" };
 const COPIED_MS = 1600;
 
 const element = (id) => document.getElementById(id);
 
+const opening = element("main").dataset;
+
 // What the visitor chose, and what follows from it. `clean` and `noisy` are 784 bytes, or null while there is no digit;
 // `version` counts every change of the drawing, `digit` only those that begin another one.
-const state = { kind: "gaussian", level: 0.7, seed: 1, version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
+const state = { level: 0, seed: Number(opening.seed), version: 0, digit: 0, clean: null, cleanOf: -1, noisy: null };
 
 const results = createResults();
-const pad = createPad(element("canvas"), sourceChanged);
+const kinds = createKinds(noiseChanged);
+const pad = createPad(element("canvas"), SAMPLES[opening.digit], sourceChanged);
 const schedule = latestOnly(round);
-const status = watchStatus({ retry, say: notice });
+const status = watchStatus({ retry, say: notice, stale });
 
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
 async function round({ isLate, isNewest }) {
@@ -36,7 +39,7 @@ async function round({ isLate, isNewest }) {
   const isGone = () => isLate() || digit !== state.digit;
   try {
     if (state.cleanOf !== version) {
-      const clean = await centred();
+      const clean = await centred(await pad.toBlob());
       if (isGone()) return;
       Object.assign(state, { clean, cleanOf: version });
       paint(element("clean"), clean);
@@ -61,9 +64,9 @@ async function round({ isLate, isNewest }) {
 }
 
 /** What the gateway makes of the picture: cropped, scaled and centred like MNIST. */
-async function centred() {
+async function centred(blob) {
   const form = new FormData(); // in a form the gateway looks at the file itself, whatever its name or type claims
-  form.append("picture", await pad.toBlob());
+  form.append("picture", blob);
   const answer = await recognize(form, null, { preprocess: "auto", denoise: "never", include: "input" });
   return bytesOf(answer.results[0].input);
 }
@@ -91,10 +94,18 @@ function retry() {
   return true;
 }
 
-function notice(sentence, { needsKey = false } = {}) {
+function notice(sentence, { needsKey = false, detail = "" } = {}) {
   element("notice").hidden = !sentence;
   element("notice-text").textContent = sentence ?? "";
+  element("notice-detail").textContent = detail;
   element("key-form").hidden = !needsKey;
+}
+
+/** The answer on the page is not the answer to what the page shows: it fades until there is a new one. */
+function stale(old) {
+  const shown = element("reading").dataset.state === "shown";
+  element("reading").dataset.stale = String(old && shown);
+  element("stale").hidden = !(old && shown);
 }
 
 /** There is something new to read. Unless it is the same digit growing, the old answer goes at once. */
@@ -104,10 +115,12 @@ function sourceChanged({ sameDigit = false } = {}) {
   if (!sameDigit || empty) {
     state.digit += 1;
     results.clear();
+    stale(false);
   }
   if (empty) {
     element("reading").ariaBusy = "false";
     forgetPicture();
+    clearSweep();
   }
   element("pad-hint").hidden = !empty;
   enable("undo", pad.canUndo());
@@ -120,11 +133,13 @@ function sourceChanged({ sameDigit = false } = {}) {
 function forgetPicture() {
   Object.assign(state, { clean: null, noisy: null });
   for (const id of ["clean", "noisy"]) blank(element(id));
+  kinds.show(null);
   element("curl").textContent = "";
   showControls();
 }
 
 function noiseChanged() {
+  state.level = Number(element("level").value);
   element("level-text").textContent = state.level.toFixed(2);
   element("marker").style.setProperty("--level", state.level);
   if (!state.clean) return;
@@ -134,7 +149,8 @@ function noiseChanged() {
 
 /** The noisy picture is made here, so it follows the slider without waiting for anybody. */
 function makeNoisy() {
-  state.noisy = addNoise(state.clean, state.kind, state.level, state.seed);
+  state.noisy = addNoise(state.clean, kinds.chosen(), state.level, state.seed);
+  kinds.show(state.clean, state.level, state.seed);
   paint(element("noisy"), state.noisy);
   const url = recognizeUrl({ preprocess: "none", denoise: "always", include: "probabilities" });
   element("curl").textContent = curlCommand(url, element("noisy").toDataURL(), { withKey: Boolean(apiKey.get()) });
@@ -146,9 +162,21 @@ function showControls() {
   enable("copy", state.noisy);
 }
 
+/** A file takes the drawing's place once the gateway has read it: a damaged one changes nothing. */
 async function takeFile(file) {
   element("reading").ariaBusy = "true";
-  await pad.setFile(file);
+  const picture = await openFile(file);
+  try {
+    await centred(await fileOf(picture));
+  } catch (error) {
+    if (!(error instanceof ChainError)) throw error;
+    if (!error.again && !error.needsKey) {
+      notice(error.message, error);
+      element("reading").ariaBusy = "false";
+      return;
+    }
+  }
+  pad.setPicture(picture);
   sourceChanged();
 }
 
@@ -156,13 +184,17 @@ async function sweep() {
   const button = element("sweep");
   button.ariaBusy = "true";
   showControls();
-  const { clean, kind } = state;
+  const { clean } = state;
+  const [kind, title] = [kinds.chosen(), kinds.title()];
+  openSweep();
   try {
     const answer = await recognize(clean, RAW, { preprocess: "none", denoise: "always" });
     const digit = answer.results[0].digit;
-    showSweep({ ...(await measure({ clean, kind, digit })), title: NOISES[kind].title });
+    const measured = await measure({ clean, kind, digit });
+    if (!pad.isEmpty()) showSweep({ ...measured, title });
   } catch (error) {
     explain(error);
+    closeSweep();
     element("sweep-text").textContent = `The sweep stopped. ${error.message}`;
   } finally {
     button.ariaBusy = "false";
@@ -195,23 +227,13 @@ function fillSamples() {
 }
 
 function listen() {
-  onClick("undo", () => {
-    pad.undo();
-    sourceChanged({ sameDigit: true });
-  });
+  onClick("undo", () => sourceChanged(pad.undo()));
   onClick("clear", () => {
-    pad.setStrokes([]);
+    pad.clear();
     sourceChanged();
   });
   onFile(takeFile, { input: element("file"), place: element("pad") });
-  element("kind").addEventListener("change", ({ target }) => {
-    state.kind = target.value;
-    noiseChanged();
-  });
-  element("level").addEventListener("input", ({ target }) => {
-    state.level = Number(target.value);
-    noiseChanged();
-  });
+  element("level").addEventListener("input", noiseChanged);
   onClick("again", () => {
     state.seed += 1;
     noiseChanged();
@@ -226,9 +248,7 @@ function listen() {
   onClick("copy", copyCurl);
 }
 
-element("kind").append(...Object.entries(NOISES).map(([kind, { title }]) => new Option(title, kind)));
 fillSamples();
 listen();
 noiseChanged();
-pad.setStrokes(SAMPLES[FIRST_SAMPLE]);
 sourceChanged();

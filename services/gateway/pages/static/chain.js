@@ -4,13 +4,13 @@ const TIMEOUT_MS = 10_000;
 const KEY = "cleardigits-api-key"; // kept for this tab only
 
 /**
- * What went wrong, as a sentence. `again`: trying later may help, after `afterMs`; `busy`: nothing is broken;
- * `needsKey`: an API key would help.
+ * What went wrong, as a sentence, with the service's own words as `detail`. `again`: trying later may help, after
+ * `afterMs`; `busy`: nothing is broken; `needsKey`: an API key would help; `missing`: the models that do not answer.
  */
 export class ChainError extends Error {
-  constructor(sentence, { again = false, busy = false, needsKey = false, afterMs = 1500 } = {}) {
+  constructor(sentence, { again = false, busy = false, needsKey = false, afterMs = 1500, detail = "", missing = [] }) {
     super(sentence);
-    Object.assign(this, { again, busy, needsKey, afterMs });
+    Object.assign(this, { again, busy, needsKey, afterMs, detail, missing });
   }
 }
 
@@ -74,15 +74,15 @@ function refusal(problem, response) {
   const slug = String(problem.type ?? "")
     .split("/")
     .pop();
-  const detail = problem.detail ? ` (${problem.detail.replace(/\.$/, "")})` : "";
+  const detail = problem.detail ?? "";
   const afterMs = 1000 * (Number(response.headers.get("Retry-After")) || 1.5);
   const later = { again: true, afterMs };
   switch (slug) {
     case "unsupported-media-type":
     case "invalid-input":
-      return new ChainError(`This file cannot be read as a picture${detail}.`);
+      return new ChainError("This file cannot be read as a picture.", { detail });
     case "payload-too-large":
-      return new ChainError(`This picture is too large${detail}.`);
+      return new ChainError("This picture is too large.", { detail });
     case "unauthorized":
       return new ChainError("This gateway asks for an API key.", { needsKey: true });
     case "overloaded":
@@ -92,18 +92,19 @@ function refusal(problem, response) {
       return new ChainError("These were more requests than one visitor may send.", { ...later, busy: true });
     case "deadline-exceeded":
     case "model-timeout":
-      return new ChainError(`The models took too long to answer${detail}.`, later);
+      return new ChainError("The models took too long to answer.", { ...later, detail });
     case "model-unavailable":
     case "model-not-found":
-      return new ChainError(`The models are not ready${detail}.`, later);
+      return new ChainError("The models are not ready.", { ...later, detail });
     default:
-      return new ChainError(`The service could not answer${detail}.`, { again: response.status >= 500, afterMs });
+      return new ChainError("The service could not answer.", { again: response.status >= 500, afterMs, detail });
   }
 }
 
 /** /readyz names, for each model, what is wrong with it. */
 function notReady({ draining, models }) {
   if (draining) return new ChainError("The gateway is shutting down.", { again: true });
-  const wrong = Object.values(models).filter((state) => state !== "available");
-  return new ChainError(`The models are not ready (${wrong.join("; ")}).`, { again: true });
+  const missing = Object.keys(models).filter((role) => models[role] !== "available");
+  const sentence = `The ${missing.join(" and the ")} ${missing.length === 1 ? "is" : "are"} not available.`;
+  return new ChainError(sentence, { again: true, missing, detail: missing.map((role) => models[role]).join("; ") });
 }

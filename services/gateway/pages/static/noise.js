@@ -8,22 +8,22 @@ const BLUR_LENGTH_PX = 14;
 const OCCLUSION_SIDE_PX = 16;
 const CONTRAST_LOSS = 0.7;
 
-export const NOISES = {
-  gaussian: { title: "Gaussian", make: gaussian },
-  salt_and_pepper: { title: "Salt and pepper", make: saltAndPepper },
-  speckle: { title: "Speckle", make: speckle },
-  shot: { title: "Shot (photon counting)", make: shot },
-  motion_blur: { title: "Motion blur", make: motionBlur },
-  low_contrast: { title: "Low contrast", make: lowContrast },
-  occlusion: { title: "Occlusion", make: occlusion },
-  stripes: { title: "Stripes", make: stripes },
+const MAKERS = {
+  stripes,
+  occlusion,
+  motion_blur: motionBlur,
+  gaussian,
+  salt_and_pepper: saltAndPepper,
+  speckle,
+  shot,
+  low_contrast: lowContrast,
 };
 
 /** A noisy copy of `clean` (784 bytes, white digit on black). Level 0 leaves it as it is. */
 export function addNoise(clean, kind, level, seed) {
   if (level === 0) return clean.slice();
   const pixels = Float32Array.from(clean, (value) => value / 255);
-  const noisy = NOISES[kind].make(pixels, level, randomFrom(seed));
+  const noisy = MAKERS[kind](pixels, level, randomFrom(seed));
   return Uint8Array.from(noisy, (value) => Math.round(255 * Math.min(1, Math.max(0, value))));
 }
 

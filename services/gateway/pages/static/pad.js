@@ -6,19 +6,33 @@ const SENT_SIDE_PX = 280;
 const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there
 const READ_BY_THE_GATEWAY = new Set(["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff"]);
 
-/** `onChange({ sameDigit })` is called after every change a visitor makes by drawing. */
-export function createPad(canvas, onChange) {
-  let strokes = [];
-  let picture = null; // { blob, bitmap } while a file is shown; bitmap is null for kinds the browser cannot draw
-  let given = false; // what is shown was not drawn here: the first stroke begins another digit
+const MOST_STEPS = 100; // that can be undone
+
+/**
+ * Shows `strokes` until something else is drawn or given. `onChange({ sameDigit })` is called after every change a
+ * visitor makes by drawing.
+ */
+export function createPad(canvas, strokes, onChange) {
+  // What is shown: strokes, or { blob, bitmap } of a file (bitmap is null for kinds the browser cannot draw). `digit`
+  // counts what was begun; `given`: it was not drawn here, so the first stroke begins another one.
+  let now = { digit: 0, strokes, picture: null, given: true };
   let drawing = null;
+  const before = [];
 
   const show = () => {
     const side = Math.round(canvas.clientWidth * devicePixelRatio) || SENT_SIDE_PX;
     if (canvas.width !== side) canvas.width = canvas.height = side;
-    render(canvas, strokes, picture?.bitmap);
+    render(canvas, now.strokes, now.picture?.bitmap);
   };
   new ResizeObserver(show).observe(canvas);
+
+  const change = (next) => {
+    before.push(now);
+    if (before.length > MOST_STEPS) before.shift();
+    now = { picture: null, given: false, ...next };
+    show();
+  };
+  const begun = () => Math.max(now.digit, ...before.map(({ digit }) => digit)) + 1;
 
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -31,10 +45,10 @@ export function createPad(canvas, onChange) {
   canvas.addEventListener("pointerdown", (event) => {
     if (!event.isPrimary || event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
-    const sameDigit = !given;
+    const sameDigit = !now.given;
     drawing = [at(event)];
-    [strokes, picture, given] = [given ? [drawing] : [...strokes, drawing], null, false];
-    show();
+    if (sameDigit) change({ digit: now.digit, strokes: [...now.strokes, drawing] });
+    else change({ digit: begun(), strokes: [drawing] });
     onChange({ sameDigit });
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -47,30 +61,49 @@ export function createPad(canvas, onChange) {
   canvas.addEventListener("pointerup", finish);
   canvas.addEventListener("pointercancel", finish);
 
+  const isEmpty = () => !now.picture && now.strokes.length === 0;
   return {
-    isEmpty: () => !picture && strokes.length === 0,
-    canUndo: () => !picture && strokes.length > 0,
+    isEmpty,
+    canUndo: () => before.length > 0,
+    /** One step back; whether that is the same digit with a stroke less. */
     undo: () => {
-      strokes = strokes.slice(0, -1);
+      const { digit } = now;
+      now = before.pop();
+      finish();
       show();
+      return { sameDigit: digit === now.digit };
     },
-    setStrokes: (newStrokes) => {
-      [picture, strokes, drawing, given] = [null, newStrokes, null, true];
-      show();
+    clear: () => {
+      finish();
+      change({ digit: begun(), strokes: [] });
     },
-    setFile: async (blob) => {
-      const bitmap = await createImageBitmap(blob).catch(() => null); // TIFF, say: the gateway may still read it
-      [picture, strokes, drawing, given] = [{ blob, bitmap }, [], null, true];
-      show();
+    setStrokes: (strokes) => {
+      finish();
+      change({ digit: begun(), strokes, given: true });
+    },
+    setPicture: (picture) => {
+      finish();
+      change({ digit: begun(), strokes: [], picture, given: true });
     },
     /** What to send: the file untouched where the gateway can read it, otherwise what is shown, as a PNG. */
-    toBlob: async () => {
-      if (picture && isReadable(picture)) return picture.blob;
-      const sheet = new OffscreenCanvas(SENT_SIDE_PX, SENT_SIDE_PX);
-      render(sheet, strokes, picture?.bitmap);
-      return sheet.convertToBlob({ type: "image/png" });
-    },
+    toBlob: () => (now.picture ? fileOf(now.picture) : drawn(now.strokes)),
   };
+}
+
+/** A file as a picture for the pad; `bitmap` is null for a kind that the browser cannot show (TIFF, say). */
+export async function openFile(blob) {
+  return { blob, bitmap: await createImageBitmap(blob).catch(() => null) };
+}
+
+/** The file itself where the gateway can read it, otherwise what the browser shows of it, as a PNG. */
+export function fileOf(picture) {
+  return isReadable(picture) ? picture.blob : drawn([], picture.bitmap);
+}
+
+function drawn(strokes, bitmap) {
+  const sheet = new OffscreenCanvas(SENT_SIDE_PX, SENT_SIDE_PX);
+  render(sheet, strokes, bitmap);
+  return sheet.convertToBlob({ type: "image/png" });
 }
 
 function isReadable({ blob, bitmap }) {

@@ -48,6 +48,7 @@ export function createResults() {
     }
     rows.forEach(({ cells }) => [cells[0], cells[2]].forEach((cell) => setBar(cell, null)));
     blank(element("denoised"));
+    clearTimings();
   }
 
   return { show, clear };
@@ -74,6 +75,12 @@ function showTimings({ timings_ms: timings, roundTripMs }) {
     setTime(stage, timings[stage]);
   }
   setTime("other", Math.max(0, timings.total - spent));
+}
+
+function clearTimings() {
+  element("timing-text").textContent = "\u00a0"; // keeps the line's height
+  for (const stage of STAGES) element("stages").style.removeProperty(`--${stage}-end`);
+  for (const time of document.querySelectorAll("[data-time]")) time.textContent = "–";
 }
 
 function setTime(stage, ms) {

@@ -9,9 +9,9 @@ const TITLES = { asking: "Asking the models…", ready: "Ready", busy: "Not at i
 /**
  * Keeps the line in the header true, and has `say` tell the visitor what is wrong (null: nothing). Once a request has
  * failed, only an answer proves that all is well again: when the stack says it is ready, `retry()` sends the request
- * anew and returns whether there was one to send.
+ * anew and returns whether there was one to send. `stale(true)`: what is shown answers an older question.
  */
-export function watchStatus({ retry, say }) {
+export function watchStatus({ retry, say, stale }) {
   const box = document.getElementById("status");
   const text = document.getElementById("status-text");
   const detail = document.getElementById("status-detail");
@@ -34,7 +34,7 @@ export function watchStatus({ retry, say }) {
           pauseMs = ASK_WHEN_DOWN_MS;
         } else if (failed || box.dataset.state === "asking") {
           if (failed) say(null);
-          failed = false;
+          recovered();
           show("ready", "");
         }
       } catch (error) {
@@ -53,8 +53,25 @@ export function watchStatus({ retry, say }) {
 
   function fail(error) {
     failed = true;
-    show(error.busy ? "busy" : "down", "trying again…");
-    say(`${error.message} Trying again…`);
+    const missing = error.missing.length ? `no ${error.missing.join(", no ")}` : "";
+    show(error.busy ? "busy" : "down", missing || "trying again…");
+    stale(true);
+    say(`${error.message} Trying again…`, error);
+  }
+
+  function recovered() {
+    failed = false;
+    stale(false);
+  }
+
+  /** A request failed: /readyz knows which model is to blame. */
+  async function blame() {
+    try {
+      await readiness();
+    } catch (error) {
+      if (!(error instanceof ChainError)) throw error;
+      if (failed && error.missing.length) fail(error);
+    }
   }
 
   document.addEventListener("visibilitychange", ask);
@@ -62,7 +79,7 @@ export function watchStatus({ retry, say }) {
   return {
     /** An answer just came, from these models. */
     answered: ({ degraded, models: { denoiser, classifier } }) => {
-      failed = false;
+      recovered();
       if (degraded) {
         show("busy", "reads without the denoiser");
         return;
@@ -74,6 +91,7 @@ export function watchStatus({ retry, say }) {
     failed: (error) => {
       fail(error);
       askAfter(error.afterMs);
+      if (!error.busy) blame();
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import { recognize } from "./chain.js";
 import { addNoise, PIXELS } from "./noise.js";
-import { bytesOf, paint } from "./picture.js";
+import { blank, bytesOf, paint } from "./picture.js";
 import { percent } from "./results.js";
 
 const LEVELS = Array.from({ length: 21 }, (_, step) => step / 20);
@@ -13,6 +13,7 @@ const PATIENCE = { allowMs: 30_000 }; // hundreds of pictures, perhaps on a busy
 const RAW = "application/octet-stream";
 
 const element = (id) => document.getElementById(id);
+const INTRODUCTION = element("sweep-text").textContent;
 
 /** Ask the chain; `digit` is what the picture shows. Both arms read the very same noisy pictures. */
 export async function measure({ clean, kind, digit }) {
@@ -56,6 +57,26 @@ export function showSweep({ digit, title, withDenoiser, without, strip }) {
     ...LEVELS.map((level, index) => numbersRow(level, withDenoiser[index], without[index])),
   );
   element("chart").dataset.state = "shown";
+}
+
+/** Make room for the curves at once, on the click: what grows later would push the page about. */
+export function openSweep() {
+  element("chart").hidden = false;
+}
+
+/** Nothing came: no empty chart. */
+export function closeSweep() {
+  element("chart").hidden = element("chart").dataset.state === "empty";
+}
+
+/** As if there had been none. */
+export function clearSweep() {
+  element("chart").hidden = true;
+  element("chart").dataset.state = "empty";
+  element("sweep-text").textContent = INTRODUCTION;
+  element("curves").replaceChildren();
+  element("sweep-rows").replaceChildren();
+  for (const canvas of element("strip").querySelectorAll("canvas")) blank(canvas);
 }
 
 function reach(shares) {

@@ -1,16 +1,22 @@
+import gzip
+import io
 import re
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
 
-from services.gateway.pages.demo import create_page
+from services.core.noise import NOISES
+from services.gateway.pages.demo import KINDS, create_page
 
 GATEWAY = Path(__file__).parents[4] / "services/gateway/pages"
 STATIC = GATEWAY / "static"
-FILES = sorted(STATIC.iterdir())
-BUDGET_BYTES = 150_000
+FILES = [path for path in sorted(STATIC.iterdir()) if path.name != "preview.png"]  # what a browser fetches
+BUDGET_BYTES = 100_000
+ON_THE_WIRE_BYTES = 32_000
 
 
 @pytest.fixture
@@ -24,10 +30,93 @@ def links(html: str) -> list[str]:
     return re.findall(r'(?:href|src)="(assets/[^"]+)"', html)
 
 
-def test_the_whole_page_is_within_its_budget(client):
-    total = len(client.get("/").data) + sum(path.stat().st_size for path in FILES)
+def everything(client: FlaskClient, headers: dict[str, str]) -> dict[str, TestResponse]:
+    """All that a browser fetches; the link preview's picture is for others."""
+    return {link: client.get(f"/{link}", headers=headers) for link in ("", *links(client.get("/").text))}
 
-    assert total < BUDGET_BYTES
+
+def test_the_whole_page_is_within_its_budget(client):
+    plain, zipped = ({}, {"Accept-Encoding": "gzip"})
+
+    assert sum(len(response.data) for response in everything(client, plain).values()) < BUDGET_BYTES
+    assert sum(len(response.data) for response in everything(client, zipped).values()) < ON_THE_WIRE_BYTES
+
+
+def test_text_is_compressed_for_a_browser_that_takes_gzip(client):
+    plain = everything(client, {})
+
+    for link, response in everything(client, {"Accept-Encoding": "br;q=1.0, gzip;q=0.8"}).items():
+        assert gzip.decompress(response.data) == plain[link].data
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert int(response.headers["Content-Length"]) == len(response.data) < len(plain[link].data)
+        assert response.headers["ETag"] != plain[link].headers["ETag"]
+        assert "Accept-Encoding" in response.vary and "Accept-Encoding" in plain[link].vary
+
+
+@pytest.mark.parametrize("accepted", [None, "identity", "gzip;q=0", "br"])
+def test_text_is_sent_as_it_is_where_gzip_is_not_taken(client, accepted):
+    response = client.get("/", headers={"Accept-Encoding": accepted} if accepted else {})
+
+    assert "Content-Encoding" not in response.headers
+    assert response.data.startswith(b"<!doctype html>")
+
+
+def test_a_compressed_page_is_revalidated_by_its_own_tag(client):
+    zipped = {"Accept-Encoding": "gzip"}
+    tag = client.get("/", headers=zipped).headers["ETag"]
+
+    assert client.get("/", headers={**zipped, "If-None-Match": tag}).status_code == 304
+    assert client.get("/", headers={"If-None-Match": tag}).status_code == 200  # the other form
+
+
+def test_pictures_are_not_compressed_again(client):
+    response = client.get("/assets/000000000000/preview.png", headers={"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in response.headers
+    assert response.data.startswith(b"\x89PNG")
+
+
+def meta(client: FlaskClient, base_url: str = "http://localhost") -> dict[str, str]:
+    html = client.get("/", base_url=base_url).text
+    return dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)">', html))
+
+
+def test_a_link_preview_has_title_description_and_a_whole_address_of_a_picture(client):
+    found = meta(client, "https://digits.example.org:8443")
+    path = found["og:image"].removeprefix("https://digits.example.org:8443")
+    picture = Image.open(io.BytesIO(client.get(path).data))
+
+    assert found["og:title"] and found["og:description"] == found["description"]
+    assert found["og:url"] == "https://digits.example.org:8443/"
+    assert found["twitter:card"] == "summary_large_image"
+    assert picture.size == (int(found["og:image:width"]), int(found["og:image:height"])) == (1200, 630)
+
+
+def test_a_link_preview_names_the_public_address_where_one_is_set():
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(create_page(public_url="https://example.org/digits"))
+
+    found = meta(app.test_client())
+    assert found["og:url"] == "https://example.org/digits/"
+    assert found["og:image"].startswith("https://example.org/digits/assets/")
+
+
+def test_a_host_header_cannot_write_markup(client):
+    html = client.get("/", headers={"Host": 'a"><script>alert(1)</script>'}).text
+
+    assert "<script>alert" not in html
+
+
+def test_the_source_is_linked_where_its_address_is_set(client):
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(create_page(source_url="https://example.org/source"))
+
+    assert '<a href="https://example.org/source"' in app.test_client().get("/").text
+    assert "Source code" not in client.get("/").text
+
+
+def test_the_page_offers_every_kind_of_noise():
+    assert set(KINDS) == set(NOISES)
 
 
 def test_every_linked_file_is_there_with_its_type(client):
