@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.demo_page import DemoPage
 from tests.support.homes import Home
@@ -27,6 +27,7 @@ FLAGS = [
 NETWORK_CHANGED = (
     "ERR_NETWORK_CHANGED"  # the machine got or lost an interface (a container's, say): not the page's doing
 )
+expect.set_options(timeout=20_000)  # a condition is waited for as long as a busy machine needs
 DESKTOP = {"width": 1280, "height": 800}
 
 Opener = Callable[..., DemoPage]

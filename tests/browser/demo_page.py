@@ -58,7 +58,7 @@ class DemoPage:
     def take_sample_without_waiting(self, digit: int) -> None:
         self.page.get_by_role("button", name=f"Sample digit {digit}").click()
 
-    def until(self, true: Callable[[], bool], within_ms: int = 5000) -> None:
+    def until(self, true: Callable[[], bool], within_ms: int = 20_000) -> None:
         """Let the page run until something is true here."""
         for _ in range(within_ms // 20):
             if true():

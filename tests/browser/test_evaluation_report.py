@@ -1,10 +1,14 @@
 """The report, opened in Chromium from a file: nothing is fetched, nothing is cut off, both themes are legible."""
 
+import dataclasses
+import re
+
 import pytest
 
 from services.evaluator.measure import gallery
 from services.evaluator.measure.results import Cell, Confusion, Equality, Latency, Quality, Reliability, Results
 from services.evaluator.report import html as report
+from tests.browser.test_access import violations
 from tests.support.tiny_models import prototypes
 
 MS = {"mean": 2.0, "p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 4.0, "p99.9": 9.0, "max": 12.0}
@@ -37,6 +41,93 @@ def made_up_results():
 def exhibit(digit):
     picture = gallery.data_uri(prototypes()[digit])
     return gallery.Exhibit("gaussian", 0.5, digit, 3, 0.5, digit, 0.9, picture, picture, picture)
+
+
+def opened(browser, tmp_path, results, width=1280, pictures=None, scheme="light"):
+    path = tmp_path / "report.html"
+    path.write_text(report.html(results, pictures or {}))
+    page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
+    page.goto(path.as_uri())
+    return page
+
+
+BOXES = """([texts, lines]) => [texts, lines].map((selector) =>
+  [...document.querySelectorAll(selector)].map((node) => {
+    const { left, right, top, bottom } = node.getBoundingClientRect();
+    return { text: node.textContent.trim(), left, right, top, bottom };
+  }))"""
+
+
+def test_no_percentile_is_struck_through_by_its_line(browser, tmp_path):
+    results = made_up_results()
+    slow = dataclasses.replace(results.latencies[0], histogram=[(1.0, 2.0, 900), (2.0, 4.0, 98)])
+    page = opened(browser, tmp_path, dataclasses.replace(results, latencies=[slow]))
+
+    section = "#latency figure:first-of-type svg"
+    texts, lines = page.evaluate(BOXES, [f"{section} text", f"{section} [id*=LineCollection] path"])
+    labels = [text for text in texts if text["text"].endswith(" ms")]
+    assert [label["text"].split()[0] for label in labels] == ["p50", "p90", "p99"]
+    assert len(lines) == 3
+    for label in labels:
+        assert not any(label["left"] - 1 < line["left"] < label["right"] + 1 for line in lines), label
+    page.context.close()
+
+
+def test_what_60_requests_cannot_tell_is_not_told(browser, tmp_path):
+    results = made_up_results()
+    few = dataclasses.replace(results.latencies[0], requests=60)
+    page = opened(browser, tmp_path, dataclasses.replace(results, latencies=[few]))
+
+    row = page.locator("#latency table tbody tr").first.locator("td").all_inner_texts()
+    assert row[1:8] == ["2.00", "1.50", "2.00", "2.50", "–", "–", "12.00"]  # mean, p50, p90, p95, p99, p99.9, max
+    assert "p99" not in page.locator(".cards").inner_text()
+    page.context.close()
+
+
+def test_the_first_card_tells_what_the_chain_reads(browser, tmp_path):
+    results = made_up_results()
+    chain = dataclasses.replace(results.cell("none", 0.0, "always"), correct=987)
+    cells = [chain if (each.noise, each.arm) == ("none", "always") else each for each in results.cells]
+    page = opened(browser, tmp_path, dataclasses.replace(results, cells=cells))
+
+    card = page.locator(".card").first
+    assert card.locator("b").inner_text() == "98.70\u00a0%"
+    assert "classify only 90.00\u00a0%" in card.inner_text()
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_percent_sign_stands_alone_and_no_table_is_out_of_reach(browser, tmp_path, width):
+    page = opened(browser, tmp_path, made_up_results(), width)
+
+    assert not re.search(r"\d %", "".join(page.locator(".card, td, .note").all_inner_texts()))
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    cut_off = page.locator("table").evaluate_all(
+        """tables => tables.filter((table) => {
+          const frame = table.closest(".scroll");
+          const room = frame ? Infinity : document.documentElement.clientWidth;
+          return table.getBoundingClientRect().right > room;
+        }).length"""
+    )
+    assert cut_off == 0
+    scrolled = page.locator("#accuracy .scroll").evaluate(
+        """frame => {
+          frame.scrollLeft = 1e6;
+          const last = frame.querySelector("tr td:last-child").getBoundingClientRect();
+          const first = frame.querySelector("tbody td").getBoundingClientRect();
+          const box = frame.getBoundingClientRect();
+          return last.right <= box.right + 1 && first.left >= box.left - 1;
+        }"""
+    )
+    assert scrolled  # the last column is reached, and the first one has stayed
+    page.context.close()
+
+
+def test_axe_finds_nothing_in_the_report(browser, tmp_path):
+    page = opened(browser, tmp_path, made_up_results(), 390, {"gaussian@0.5": [exhibit(digit) for digit in range(8)]})
+
+    assert violations(page) == ""
+    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from services.evaluator.client import Denoise
 from services.evaluator.errors import ReportError
+from services.evaluator.measure.statistics import CONFIDENCE
 
 SCHEMA = 1
 HEADLINE_NOISE, HEADLINE_LEVEL = "gaussian", 0.5
@@ -114,6 +115,16 @@ class Latency:
         """Answers a second."""
         return (self.requests - self.errors) / self.seconds
 
+    def supported(self, name: str) -> float | None:
+        """`p99` and the like in ms, or None where there were too few requests to tell: of 60, the slowest is no p99.9.
+
+        Enough is where the slowest request is an upper limit of the percentile with 95 % confidence: 59 requests for
+        p95, 299 for p99, 2,995 for p99.9.
+        """
+        share = float(name.removeprefix("p")) / 100
+        enough = share ** (self.requests - self.errors) <= 1 - CONFIDENCE
+        return self.ms.get(name) if enough else None
+
 
 @dataclass(frozen=True, slots=True)
 class Equality:
@@ -126,9 +137,11 @@ class Equality:
     equal: bool
 
     def __str__(self) -> str:
-        """For people: `0 digits differ, probabilities by at most 3e-07`."""
-        gap = f"by at most {self.largest:.0e}" if self.largest else "not at all"
-        return f"{self.digits_differ} digits differ, probabilities {gap}"
+        """For people: `no digit differs; probabilities differ by at most 3e-07`."""
+        many = f"{self.digits_differ} digits differ"
+        digits = {0: "no digit differs", 1: "1 digit differs"}.get(self.digits_differ, many)
+        gap = f"differ by at most {self.largest:.0e}" if self.largest else "are identical"
+        return f"{digits}; probabilities {gap}"
 
 
 @dataclass(slots=True)

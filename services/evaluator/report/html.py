@@ -30,7 +30,7 @@ def html(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"percent": _percent, "words": plots.words, "where": _where, "p": _p_value}
+    environment.filters |= {"percent": _percent, "words": plots.words, "where": _where, "p": _p_value, "ms": _ms}
     environment.filters["cell_of"] = lambda arm, noise, level: results.cell(noise, level, arm)
     measured = [case for case in results.latencies if case.ms]
     drawings = {
@@ -75,7 +75,8 @@ def _headline_cells(results: Results) -> dict[str, Cell | None]:
     found = results.headline()
     at = found or (CLEAN, 0.0)
     return {
-        "clean": results.cell(CLEAN, 0.0, "never"),
+        "clean": results.cell(CLEAN, 0.0, "always"),
+        "clean_plain": results.cell(CLEAN, 0.0, "never"),
         "noisy": results.cell(*at, "never") if found else None,
         "denoised": results.cell(*at, "always") if found else None,
         "auto": results.cell(*at, "auto") if found else None,
@@ -105,11 +106,15 @@ def _shares(confusion: Confusion) -> list[list[float]]:
 
 
 def _percent(share: float, places: int = 2) -> str:
-    return f"{100 * share:.{places}f} %"
+    return f"{100 * share:.{places}f}\u00a0%"  # one word: the sign never stands alone on a line
 
 
 def _where(noise: str, level: float) -> str:
     return f"{plots.words(noise)} {level:g}" if level else "clean"
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _p_value(value: float) -> str:

@@ -65,7 +65,8 @@ def latency_table(results: Results) -> str:
     lines = [_row(["request", *(f"{name}, ms" for name in names), *floor, "requests/s", "images/s", "errors"])]
     lines.append(_row(["---", *("---:" for _ in range(len(names) + len(floor) + 3))]))
     for case in results.latencies:
-        figures = [f"{case.ms[name]:.2f}" if case.ms else "" for name in names]
+        found = [case.supported(name) for name in names]
+        figures = ["–" if value is None else f"{value:.2f}" for value in found]
         rates = [f"{case.requests_per_s:,.0f}", f"{case.requests_per_s * case.images:,.0f}"]
         alone = [f"{case.floor_ms['p50']:.2f}" if case.floor_ms else ""] if floor else []
         lines.append(_row([case.case, *figures, *alone, *rates, str(case.errors)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -120,11 +121,20 @@ def latency_distribution(case: Latency) -> str:
         widths = [0.86 * (high - low) for low, high in zip(lows, highs, strict=True)]
         panel.bar(lows, counts, widths, align="edge", color=_STAND_INS["always"], alpha=0.75)
         top = max(counts)
-        for name, height in (("p50", 1.22), ("p90", 1.12), ("p99", 1.22)):
-            value = case.ms[name]
-            if value <= highs[-1]:
+        for name, height in (("p50", 1.24), ("p90", 1.1), ("p99", 1.24)):
+            value = case.supported(name)
+            if value is not None and value <= highs[-1]:
                 panel.vlines(value, 0, height * top, color=_STAND_INS["ink"], linewidth=1)
-                panel.text(value, height * top, f" {name} {value:.2f} ms", va="top", fontsize=9.5)
+                before = value > (lows[0] + highs[-1]) / 2  # the text stands on the side where there is room
+                panel.annotate(
+                    f"{name} {value:.2f} ms",
+                    (value, height * top),
+                    xytext=(-5 if before else 5, 0),
+                    textcoords="offset points",
+                    ha="right" if before else "left",
+                    va="top",
+                    fontsize=9.5,
+                )
         panel.set_ylim(0, 1.3 * top)
         panel.set_xlabel("milliseconds at the client (the slowest 1 % stand in the last bar)")
         panel.set_ylabel("requests")
@@ -133,18 +143,27 @@ def latency_distribution(case: Latency) -> str:
 
 
 def percentiles(cases: Sequence[Latency]) -> str:
-    """From p50 to p99.9 for every kind of request, on one logarithmic scale."""
+    """From p50 to p99.9 for every kind of request, on one logarithmic scale: those the sample supports."""
     points = (("p50", 70, 1), ("p90", 42, 0.8), ("p99", 30, 0.6), ("p99.9", 18, 0.45))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(11, 0.42 * len(cases) + 1.1), layout="constrained")
         panel = figure.subplots()
         panel.set_xscale("log")
         rows = [case.case for case in cases]
-        lows, highs = ([case.ms[name] for case in cases] for name in ("p50", "p99.9"))
-        panel.hlines(rows, lows, highs, color=_STAND_INS["grid"], linewidth=5)
+        panel.set_yticks(range(len(rows)), rows)
+        found = {name: [case.supported(name) or float("nan") for case in cases] for name, _, _ in points}
+        spans = [[value for value in values if not math.isnan(value)] for values in zip(*found.values(), strict=True)]
+        panel.hlines(
+            range(len(rows)),
+            [min(span, default=float("nan")) for span in spans],
+            [max(span, default=float("nan")) for span in spans],
+            color=_STAND_INS["grid"],
+            linewidth=5,
+        )
         for name, size, opacity in points:
-            values = [case.ms[name] for case in cases]
-            panel.scatter(values, rows, size, color=_STAND_INS["always"], alpha=opacity, zorder=3, label=name)
+            panel.scatter(
+                found[name], range(len(rows)), size, color=_STAND_INS["always"], alpha=opacity, zorder=3, label=name
+            )
         panel.invert_yaxis()
         panel.margins(y=0.12)
         panel.tick_params(axis="y", colors=_STAND_INS["ink"])
@@ -238,4 +257,6 @@ def _svg(figure: Figure, salt: str) -> str:
     text = re.sub(r"font: ([\d.]+px|[\w ]+ [\d.]+px) [^;\"]*", r"font: \1 var(--font)", text)
     for name, colour in _STAND_INS.items():
         text = text.replace(colour, f"var(--{name})")
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{salt}">', text, count=1
+    )

@@ -1,6 +1,7 @@
 """Results as data: JSON there and back, Markdown, the places that quote it, comparisons, requirements."""
 
 import argparse
+import dataclasses
 
 import pytest
 
@@ -55,6 +56,37 @@ def test_anything_else_is_refused(text):
         Results.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("differ", "largest", "said"),
+    [
+        (0, 0.0, "no digit differs; probabilities are identical"),
+        (0, 1e-7, "no digit differs; probabilities differ by at most 1e-07"),
+        (1, 1e-3, "1 digit differs; probabilities differ by at most 1e-03"),
+        (2, 1e-3, "2 digits differ; probabilities differ by at most 1e-03"),
+    ],
+)
+def test_what_was_compared_is_said_in_words(differ, largest, said):
+    assert str(Equality(4000, differ, largest, 1e-5, True)) == said
+
+
+@pytest.mark.parametrize(
+    ("requests", "told"),
+    [
+        (58, ["p50", "p90"]),
+        (59, ["p50", "p90", "p95"]),
+        (299, ["p50", "p90", "p95", "p99"]),
+        (2994, ["p50", "p90", "p95", "p99"]),
+        (2995, ["p50", "p90", "p95", "p99", "p99.9"]),
+    ],
+)
+def test_a_percentile_is_told_only_where_enough_requests_support_it(results, requests, told):
+    case = dataclasses.replace(results.latencies[0], requests=requests, errors=0)
+
+    assert [name for name in ("p50", "p90", "p95", "p99", "p99.9") if case.supported(name) is not None] == told
+    row = markdown.latency_table(dataclasses.replace(results, latencies=[case])).splitlines()[-1]
+    assert ("9.00" in row) == ("p99.9" in told)
+
+
 def test_level_0_of_every_noise_is_the_clean_cell(results):
     assert results.cell("gaussian", 0.0, "never") is results.cells[0]
 
@@ -74,7 +106,7 @@ def test_the_full_table_has_intervals(results):
 
 def test_latency_and_quality_tables(results):
     assert markdown.latency_table(results).splitlines()[2] == (
-        "| one PNG, one client | 1.50 | 2.50 | 4.00 | 9.00 | 499 | 499 | 2 |"
+        "| one PNG, one client | 1.50 | 2.50 | 4.00 | – | 499 | 499 | 2 |"
     )
     assert markdown.quality_table(results).splitlines()[2] == "| gaussian 0.5 | 9.50 | 18.25 | 0.300 | 0.812 |"
 
