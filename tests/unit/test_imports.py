@@ -75,7 +75,7 @@ def _rooms(service: str) -> dict[str, set[str]]:
     return arrows
 
 
-@pytest.mark.parametrize("service", ["model_server", "evaluator"])
+@pytest.mark.parametrize("service", ["gateway", "model_server", "evaluator"])
 def test_the_rooms_of_a_service_form_no_circle(service):
     arrows = _rooms(service)
 

@@ -79,7 +79,7 @@ class Intake:
                 pass
         arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
         answer = await self._decoders.run("read", [body], arguments, until_s=until_s)
-        images = iter(answer.parts)
+        images = (part for part in answer.parts if isinstance(part, np.ndarray))
         strips = [each and Strip.from_description(each, next(images)) for each in answer.head["strips"]]
         return strips, LineOptions.from_dict(answer.head["options"])
 

@@ -51,4 +51,5 @@ def read_lines(
 
 def _grey(picture: np.ndarray) -> np.ndarray:
     """Fractions from 0 to 1 as uint8."""
-    return np.rint(picture * WHITE).astype(np.uint8)
+    grey: np.ndarray = np.rint(picture * WHITE).astype(np.uint8)
+    return grey

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,7 +19,7 @@ from services.core.pixels import PIXELS, SIDE
 from services.gateway.api.bodies import parse_json
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
-DATATYPES = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
+DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
 _NAME_OF = {dtype: name for name, dtype in DATATYPES.items()}
 _READ = ("FP32", "UINT8")  # what an input may be
 _INPUT = "images"
@@ -67,17 +68,18 @@ def write_infer_response(
     parameters: Mapping[str, object],
 ) -> tuple[bytes, int | None]:
     """The reply's body, and the length of its JSON when tensors follow it."""
-    entries, tensors = [], []
+    entries: list[dict[str, object]] = []
+    tensors: list[bytes] = []
     for name in request.outputs or outputs:
         array = outputs[name]
-        entry = {"name": name, "shape": list(array.shape), "datatype": _NAME_OF[array.dtype]}
+        entry: dict[str, object] = {"name": name, "shape": list(array.shape), "datatype": _NAME_OF[array.dtype]}
         if request.binary.get(name, request.binary_by_default):
             tensors.append(array.tobytes())
             entry["parameters"] = {"binary_data_size": len(tensors[-1])}
         else:
             entry["data"] = np.ascontiguousarray(array).reshape(-1)
         entries.append(entry)
-    reply = {"model_name": model, "model_version": version, "outputs": entries}
+    reply: dict[str, object] = {"model_name": model, "model_version": version, "outputs": entries}
     if request.id is not None:
         reply["id"] = request.id
     if parameters:
@@ -111,7 +113,7 @@ def _images(inputs: object, tensors: bytes) -> np.ndarray:
         raise InvalidInputError(f"shape {_shown(shape)}: it is a list of sizes")
     if tuple(shape[1:]) not in _BATCH_SHAPES or not shape[0]:
         raise InvalidInputError(f"shape {_shown(shape)}: {_INPUT} is [n, {SIDE}, {SIDE}, 1], n at least 1")
-    array = _tensor(entry, DATATYPES[datatype], math.prod(shape), tensors).reshape(-1, SIDE, SIDE, 1)
+    array = _tensor(entry, DATATYPES[str(datatype)], math.prod(shape), tensors).reshape(-1, SIDE, SIDE, 1)
     if array.dtype == np.uint8:
         return array / np.float32(255)
     if not math.isfinite(float(array.min())) or not math.isfinite(float(array.max())):
@@ -119,7 +121,7 @@ def _images(inputs: object, tensors: bytes) -> np.ndarray:
     return array
 
 
-def _tensor(entry: dict, dtype: np.dtype, count: int, tensors: bytes) -> np.ndarray:
+def _tensor(entry: dict[str, object], dtype: np.dtype[Any], count: int, tensors: bytes) -> np.ndarray:
     size = _object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
     if size is None:
         if tensors:
@@ -169,7 +171,7 @@ def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool]]:
     return names, binary
 
 
-def _object(value: object, name: str) -> dict:
+def _object(value: object, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from services.core import pixels
@@ -29,7 +31,7 @@ def read_predict_body(body: bytes, limits: Limits, budget: Budget | None = None)
     return read_predict_request(value, max_images=limits.max_images)
 
 
-def read_predict_request(body: object, *, max_images: int) -> tuple[np.ndarray, bool]:
+def read_predict_request(body: Any, *, max_images: int) -> tuple[np.ndarray, bool]:
     """The images (n, 28, 28, 1) of a predict request, and whether it came by row ("instances") or column ("inputs")."""
     by_row = _check(body)
     values = body["instances"] if by_row else _named(body["inputs"])

@@ -37,6 +37,7 @@ class GrpcWire:
         self._target = target
         self._connect_s = connect_s
         self._channel: grpc.aio.Channel | None = None
+        self._methods: dict[Method, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
     async def call(self, method: Method, request: bytes, *, timeout_s: float, metadata: Metadata = ()) -> bytes:
         """As Wire.call."""
@@ -44,9 +45,10 @@ class GrpcWire:
             self._channel = _open_channel(self._target, self._connect_s)
             self._methods = {each: self._channel.unary_unary(path) for each, path in _PATHS.items()}
         try:
-            return await self._methods[method](request, timeout=timeout_s, metadata=tuple(metadata) or None)
+            answer: bytes = await self._methods[method](request, timeout=timeout_s, metadata=tuple(metadata) or None)
         except grpc.aio.AioRpcError as exc:
             raise CallFailedError(Code(exc.code().value[0]), exc.details() or "") from exc
+        return answer
 
     async def close(self) -> None:
         """Let go of the connection; calls in flight are cancelled."""

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from services.core.errors import (
     InvalidInputError,
@@ -21,6 +21,8 @@ from services.core.lane import SCHEME, Code, Method
 from services.core.tensors import from_proto, to_proto
 from services.gateway.models.transport import CallContext, CallFailedError, Metadata, Wire
 from services.pb import tfserving_pb2 as pb
+
+M = TypeVar("M", bound=Message)
 
 _ERRORS = {
     Code.NOT_FOUND: ModelNotFoundError,
@@ -130,7 +132,7 @@ class RemoteModel:
         # Addresses and the server's own words stay in `failure`, which the log gets: callers need neither.
         return kind(f"{self.name} {_SAID.get(kind, 'answered with an error')} ({failure.code.name})")
 
-    def _parsed(self, message: type, data: bytes) -> object:
+    def _parsed(self, message: type[M], data: bytes) -> M:
         try:
             return message.FromString(data)
         except DecodeError as exc:

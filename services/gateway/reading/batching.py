@@ -99,7 +99,7 @@ class Batcher(Generic[R]):
         """
         loop = asyncio.get_running_loop()
         self._refuse_what_cannot_be_done(len(images), more, call.deadline)
-        item = _Item(images, applied, call, loop.create_future(), time.monotonic())
+        item: _Item[R] = _Item(images, applied, call, loop.create_future(), time.monotonic())
         self._waiting.append(item)
         self._count_waiting(len(images))
         if self._running < self._in_flight:

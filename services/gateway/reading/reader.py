@@ -19,7 +19,9 @@ _ESTIMATED_ON_THE_LOOP = 16  # images; more of them are estimated in a thread
 class Reader:
     """Images -> Reading, batched with whatever else is under way."""
 
-    def __init__(self, *, denoiser: Model, classifier: Model, batcher: Batcher, slice_images: int, slices: int) -> None:
+    def __init__(
+        self, *, denoiser: Model, classifier: Model, batcher: Batcher[Reading], slice_images: int, slices: int
+    ) -> None:
         self.denoiser = denoiser
         self.classifier = classifier
         self._batcher = batcher
