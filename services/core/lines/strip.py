@@ -29,9 +29,10 @@ NOISY = 0.07  # estimated standard deviation of noise, as for single digits
 LEAST_CONTRAST = 0.06  # of full ink to paper
 SURE = 4.0  # ink stands out of smoothed noise by so many of its standard deviations
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
-OWN_GRID_NOISY = (0.55, 1.6)  # the same under noise, which hides their size and which resampling would change
+OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
 MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
 SKEW_PX = 6.0  # rise over the length of the line that is worth turning the picture for
+ENDS_PX, ENDS_SHARE = 5, 0.35  # columns looked at together, and their ink, to that of the fullest ones
 STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
 SECOND_LINE = 0.5  # height of another band of ink, to the first one's, that makes it a line
 
@@ -92,8 +93,8 @@ def find(grey: Grey) -> Strip | None:
     (left, top, right, bottom), tall, lines = found
     noisy = noise > NOISY
     scale = _scale(tall, bottom - top, OWN_GRID_NOISY if noisy else OWN_GRID)
-    if noisy and ink.shape[1] * scale <= MAX_WIDTH_PX:
-        left, right = 0, ink.shape[1]  # digits at the ends may be hidden; the denoiser finds them
+    if noisy:
+        left, right = _ends(ink[top:bottom], left, right)
     strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not noisy)
     return Strip(strip[..., np.newaxis], (back @ place)[:2], (width, height), lines)
 
@@ -223,6 +224,14 @@ def _band(mask: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], float, in
     tall = _weighted_median(heights[members], areas[members])
     lines = sum(bool(weight >= SECOND_LINE / 2 * weights[main]) for weight in weights)
     return (left, top, right, bottom), tall, lines
+
+
+def _ends(band: Ink, left: int, right: int) -> tuple[int, int]:
+    """Where the line begins and ends under noise: by sums over columns, which show what no single place does."""
+    columns = cv2.blur(band.mean(axis=0)[np.newaxis], (ENDS_PX, 1))[0]
+    paper, full = np.percentile(columns, (5, 95))
+    inked = np.flatnonzero(columns > paper + ENDS_SHARE * (full - paper))
+    return min(left, int(inked[0])), max(right, int(inked[-1]) + 1)
 
 
 def _joined(tops: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[np.intp]]:
