@@ -82,7 +82,7 @@ fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh wh
 bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/gateway.md (two minutes, idle machine; ARGS="--rounds 1")
 	$(DEV)/bin/python -m tests.bench.gateway $(ARGS)
 
-evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
+evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, digits and lines, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
 read: $(EVALUATOR)/.done ## read a folder of pictures of numbers into CSV (FOLDER=scans OUT=numbers.csv LENGTH=5)

@@ -23,11 +23,12 @@ from services.evaluator.client import GatewayClient
 from services.evaluator.config import EvaluatorConfig
 from services.evaluator.data import dataset
 from services.evaluator.errors import GatewayError, ReportError
-from services.evaluator.measure import compare, gallery, results
+from services.evaluator.measure import compare, gallery, lines, results
 from services.evaluator.measure.evaluation import Findings, Plan, evaluate
 from services.evaluator.measure.requirements import Requirement, requirement
 from services.evaluator.progress import Progress
 from services.evaluator.report import html as report
+from services.evaluator.report import lines as line_report
 from services.evaluator.report import markdown
 from services.evaluator.report import strip as pictures
 
@@ -43,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     report.write(arguments.report, {})  # an unwritable folder is found out now, not after a quarter of an hour
     old = _read_old(arguments.compare) if arguments.compare else None
-    data = dataset.load(arguments.dataset)
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
+    if arguments.dataset and (arguments.dataset / "labels.csv").is_file():
+        return _only_lines(arguments, config, client)
+    data = dataset.load(arguments.dataset)
     findings = evaluate(
         _plan(arguments, config), data, client, arguments.models, command=arguments.command, progress=Progress()
     )
@@ -60,11 +63,46 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
             print(f"updated {path}")
         pictures.draw_strip(client, data, config.seed, pictures.STRIP)
         print(f"drawn {pictures.STRIP}")
+    if found.complete and (count := _lines(arguments)):
+        read = lines.measure(
+            client, data, count=count, seed=arguments.seed, in_flight=config.in_flight, quick=arguments.quick,
+            progress=Progress(),
+        )  # fmt: skip
+        _tell_lines(read, arguments.report)
+        if arguments.update_readme:
+            line_report.PAGE.write_text(line_report.page(read), encoding="utf-8")
+            print(f"updated {line_report.PAGE}")
+        if read.stopped_because:
+            return GatewayError.exit_status
     if not found.complete:
         return GatewayError.exit_status
     all_met = all(each.met(found) for each in arguments.require)
     all_right = found.equality and found.equality.equal and not any(case.errors for case in found.latencies)
     return 0 if all_met and all_right else MISSED
+
+
+def _lines(arguments: argparse.Namespace) -> int:
+    """How many lines of each kind."""
+    given: int | None = arguments.lines
+    return (0 if arguments.quick else 1000) if given is None else given
+
+
+def _only_lines(arguments: argparse.Namespace, config: EvaluatorConfig, client: GatewayClient) -> int:
+    """A folder of a user's own lines, with labels.csv."""
+    client.require_ready()
+    read = lines.measure_folder(client, arguments.dataset, in_flight=config.in_flight, progress=Progress())
+    _tell_lines(read, arguments.report)
+    return GatewayError.exit_status if read.stopped_because else 0
+
+
+def _tell_lines(read: lines.LineFindings, folder: Path) -> None:
+    files: dict[str, str | bytes] = {"lines.json": read.to_json(), "lines.md": line_report.page(read)}
+    if picture := line_report.mistakes(read):
+        files["lines-worst.png"] = picture
+    report.write(folder, files)
+    print(line_report.table(read.cells))
+    if read.stopped_because:
+        print(f"PARTIAL: {read.stopped_because}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
@@ -76,6 +114,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
         "--levels", nargs="+", type=_level, metavar="LEVEL", help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1)"
     )
     parser.add_argument("--images", type=_count, help="how many images (10000, or all there are)")
+    parser.add_argument("--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick none)")
     parser.add_argument("--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000)")
     parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")

@@ -27,7 +27,7 @@ GAP_PX = 4  # a gap at least so wide parts two digits
 
 CUT_INK = 5.0  # ink a cut may cross: two strokes, hardly more
 ASIDE_COST = 0.05  # of one column aside, so that ways are straight where nothing speaks against it
-SPACING_PX = 3  # between two cuts
+SPACING_PX = 2  # between two cuts
 FAINT = 0.15  # below it a pixel is paper
 INKED = 0.4  # from here on a pixel is ink, for the box of a piece
 LEAST_INK = 6.0  # of a piece, in pixels of full ink

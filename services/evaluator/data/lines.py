@@ -73,7 +73,7 @@ def _line(recipe: LineRecipe, images: Images, labels: NDArray[np.int64], rng: np
     picture = _in_boxes(glyphs, rng) if recipe.form == "boxes" else _in_a_row(glyphs, recipe, rng)
     if recipe.skew_degrees:
         picture = _turned(picture, rng.uniform(-recipe.skew_degrees, recipe.skew_degrees))
-    return Line(picture, "".join(str(labels[index]) for index in chosen))
+    return Line(np.clip(picture, 0, 1), "".join(str(labels[index]) for index in chosen))
 
 
 def _move(recipe: LineRecipe, rng: np.random.Generator) -> float:

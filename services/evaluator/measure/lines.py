@@ -7,6 +7,7 @@ whole picture, on its own pixels. A folder of a user's own pictures with `labels
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import numpy as np
 
 from services.core.images import encode_png
 from services.core.noise import NOISES
-from services.evaluator.client import Denoise, GatewayClient, read_json
+from services.evaluator.client import Denoise, Exchange, GatewayClient, read_json
 from services.evaluator.data import lines
 from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
@@ -42,6 +43,7 @@ ARMS: tuple[Denoise, ...] = ("never", "always")
 ERRORS_ALLOWED = (0.005, 0.001)
 CURVE = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)  # shares of lines that are read, for the error-reject curve
 WORST = 12
+CLIENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +92,33 @@ class Mistake:
     png: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A line of five digits beside one digit, in the same run."""
+
+    digit_ms: float  # p50, one client
+    line_ms: float
+    clients: int
+    digits_per_s: float  # at so many clients
+    lines_per_s: float
+
+
 @dataclass(slots=True)
 class LineFindings:
     """Cells for the tables, mistakes for the picture."""
 
     cells: list[LineCell] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
+    speed: Speed | None = None
     stopped_because: str = ""
 
     def to_json(self) -> str:
         """The numbers, readable."""
-        document = {"cells": [asdict(cell) for cell in self.cells], "stopped_because": self.stopped_because}
+        document = {
+            "cells": [asdict(cell) for cell in self.cells],
+            "speed": None if self.speed is None else asdict(self.speed),
+            "stopped_because": self.stopped_because,
+        }
         return json.dumps(document, indent=1) + "\n"
 
 
@@ -163,9 +181,43 @@ def measure(
             for condition in wanted:
                 _observe(client, condition, made(condition, dataset, count, seed), findings, in_flight, task.advance)
                 progress.say(_line(condition, findings.cells))
+        findings.speed = measure_speed(client.impatient(), dataset, seed=seed, requests=100 if quick else 1000)
     except GatewayError as exc:
         findings.stopped_because = str(exc)
     return findings
+
+
+def measure_speed(client: GatewayClient, dataset: Dataset, *, seed: int, requests: int) -> Speed:
+    """Lines and digits under Gaussian noise of 0.5: alternately for one client, then each for CLIENTS at once."""
+    pictures = [png for png, _ in made(LineCondition("gaps", "gaussian", 0.5), dataset, 64, seed)]
+    noisy = NOISES["gaussian"](dataset.images[:64], 0.5, np.random.default_rng(seed))
+    digits = [encode_png(picture) for picture in noisy]
+    asks: dict[str, tuple[Callable[[bytes, str], Exchange], list[bytes]]]
+    asks = {"digit": (client.exchange, digits), "line": (client.read_line, pictures)}
+    spent: dict[str, list[float]] = {"digit": [], "line": []}
+    for index in range(requests):
+        for what, (ask, bodies) in asks.items():
+            spent[what].append(_spent_ms(ask(bodies[index % len(bodies)], "image/png")))
+    rates = {}
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for what, (ask, bodies) in asks.items():
+            started = time.perf_counter()
+            many = [bodies[index % len(bodies)] for index in range(requests)]
+            for exchange in pool.map(partial(_ask, ask), many):
+                _spent_ms(exchange)
+            rates[what] = requests / (time.perf_counter() - started)
+    median = {what: float(np.median(each)) for what, each in spent.items()}
+    return Speed(median["digit"], median["line"], CLIENTS, rates["digit"], rates["line"])
+
+
+def _ask(ask: Callable[[bytes, str], Exchange], body: bytes) -> Exchange:
+    return ask(body, "image/png")
+
+
+def _spent_ms(exchange: Exchange) -> float:
+    if exchange.status != 200:
+        raise GatewayError(f"the gateway answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}")
+    return exchange.elapsed_ms
 
 
 def measure_folder(client: GatewayClient, folder: Path, *, in_flight: int, progress: Progress) -> LineFindings:
