@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from training.config import TrainingConfig
-from training.export import IMAGE_SHAPE, INPUT, SIGNATURE, Exportable
+from training.export import INPUT, SIGNATURE, Exportable
 from training.measure import DRAWS, SEED, Measurements
 
 LIBRARIES = ("keras", "tensorflow", "numpy", "onnx", "tf2onnx", "onnxruntime")
@@ -37,8 +37,11 @@ def make_card(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "signature": {
             "name": SIGNATURE,
-            "inputs": {INPUT: ["float32", [-1, *IMAGE_SHAPE]]},
-            "outputs": {exportable.output: ["float32", [-1, *exportable.model.output_shape[1:]]]},
+            "inputs": {INPUT: ["float32", _sizes(exportable.model.input_shape)]},
+            "outputs": {
+                name: ["float32", _sizes(shape)]
+                for name, shape in exportable.named(exportable.model.output_shape).items()
+            },
         },
         "parameters": _count(exportable.model),
         "training": {
@@ -54,6 +57,10 @@ def make_card(
         "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         "license": "Apache-2.0",
     }
+
+
+def _sizes(shape: tuple[int | None, ...]) -> list[int]:
+    return [-1 if size is None else size for size in shape]
 
 
 def _count(model: keras.Model) -> int:

@@ -27,7 +27,7 @@ def fuse(denoiser: Path, classifier: Path) -> Exportable:
     images = keras.Input(IMAGE_SHAPE, name="images")
     denoised = keras.layers.TFSMLayer(str(denoiser), call_endpoint=SIGNATURE)(images)["denoised"]
     scores = keras.layers.TFSMLayer(str(classifier), call_endpoint=SIGNATURE)(denoised)["probabilities"]
-    return Exportable("fused", "probabilities", keras.Model(images, scores, name="fused"))
+    return Exportable("fused", ("probabilities",), keras.Model(images, scores, name="fused"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -104,9 +104,11 @@ def exportables(outcome: Outcome) -> list[Exportable]:
     """What an outcome holds, under its serving names."""
     found = []
     if outcome.denoiser is not None:
-        found.append(Exportable("denoiser", "denoised", outcome.denoiser))
+        found.append(Exportable("denoiser", ("denoised",), outcome.denoiser))
     if outcome.classifier is not None:
-        found.append(Exportable("classifier", "probabilities", outcome.classifier))
+        several = isinstance(outcome.classifier.output, dict)  # the tutorials' have probabilities alone
+        outputs = ("probabilities", "is_digit") if several else ("probabilities",)
+        found.append(Exportable("classifier", outputs, outcome.classifier))
     return found
 
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.tiny_training import tiny_denoiser
+from services.model_server.engines.litert import LiteRTEngine
+from services.model_server.engines.onnx import OnnxEngine
+from services.model_server.engines.tensorflow import TensorFlowEngine
+from tests.support.tiny_training import tiny_classifier, tiny_denoiser
 from training.errors import ExportError
 from training.export import (
     WARMUP_BATCHES,
     check_version,
+    file_digests,
     new_version,
     onnx_predictor,
     read_warmup,
@@ -46,7 +50,10 @@ def test_the_first_version_is_1_and_whole(home):
     assert [child.name for child in home.iterdir()] == ["1"]
     for name in ("saved_model.pb", "variables", "model.onnx", "model.tflite", "model_card.json", "assets.extra"):
         assert (home / "1" / name).exists()
-    assert json.loads((home / "1" / "model_card.json").read_text()) == {"version": 1}
+    card = json.loads((home / "1" / "model_card.json").read_text())
+    assert card["version"] == 1
+    assert card["files_sha256"] == file_digests(home / "1")
+    assert {"saved_model.pb", "model.onnx", "variables/variables.index"} < set(card["files_sha256"])
 
 
 def test_another_user_can_read_the_version(home):
@@ -58,7 +65,7 @@ def test_the_saved_model_has_the_named_signature(home, exportable, pictures):
     answer = signature(images=tf.constant(pictures))
 
     assert list(answer) == ["denoised"]
-    assert signature.structured_input_signature[1]["images"].shape.as_list() == [None, 28, 28, 1]
+    assert signature.structured_input_signature[1]["images"].shape.as_list() == [None, None, None, 1]
     np.testing.assert_allclose(answer["denoised"], exportable.model.predict_on_batch(pictures), atol=1e-5)
 
 
@@ -75,11 +82,34 @@ def test_warm_up_requests_name_model_signature_and_input(home):
     requests = read_warmup(home / "1")
 
     assert [tf.make_ndarray(each.inputs["images"]).shape for each in requests] == [
-        (batch, 28, 28, 1) for batch in WARMUP_BATCHES
+        *((batch, 28, 28, 1) for batch in WARMUP_BATCHES),
+        (1, 28, 112, 1),
     ]
     assert {(each.model_spec.name, each.model_spec.signature_name) for each in requests} == {
         ("denoiser", "serving_default")
     }
+
+
+def test_a_model_with_two_outputs_is_served_with_both(pictures, tmp_path):
+    classifier = tiny_classifier()
+    write_version(classifier, tmp_path, {})
+    check_version(classifier, tmp_path, pictures)
+
+    expected = classifier.model.predict_on_batch(pictures)
+    for output in ("probabilities", "is_digit"):
+        predict = onnx_predictor(tmp_path / "model.onnx", output=output)
+        np.testing.assert_allclose(predict(pictures), expected[output], atol=1e-5)
+    assert expected["is_digit"].shape == (16,)
+
+
+@pytest.mark.parametrize("engine", [OnnxEngine, LiteRTEngine, TensorFlowEngine])
+def test_every_engine_serves_a_denoiser_of_any_size(engine, home, exportable, rng):
+    loaded = engine(home / "1")
+    for shape in ((1, 28, 28, 1), (3, 28, 224, 1), (2, 40, 28, 1), (1, 28, 28, 1)):
+        images = rng.random(shape, dtype=np.float32)
+        (denoised,) = loaded.run("serving_default", {"images": images}, ["denoised"])
+
+        np.testing.assert_allclose(denoised, exportable.model.predict_on_batch(images), atol=1e-5)
 
 
 def test_the_check_finds_a_file_that_answers_differently(home, exportable, pictures, tmp_path):
