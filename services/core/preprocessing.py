@@ -1,6 +1,7 @@
 """Any picture of a digit -> what the models were trained on: float32 (28, 28, 1) in [0, 1], white on black, centred.
 
-`auto`   leaves a 28x28 white-on-black picture alone, however noisy, and gives everything else the MNIST treatment
+`auto`   leaves a 28x28 white-on-black picture alone, however noisy, brings one whose pixels are enlarged back to 28x28,
+         and gives everything else the MNIST treatment
 `mnist`  gives every picture the treatment: ink from paper (services/core/ink.py), fitted into 20x20 keeping the aspect,
          the centre of mass in the middle of 28x28, as the makers of MNIST did
 `none`   takes 28x28 pictures as they are and refuses others
@@ -20,6 +21,8 @@ INK_SIDE = 20  # the longer side of the ink, in the 28x28 picture
 MODES = ("auto", "mnist", "none")
 
 NOISY = 0.07  # estimated standard deviation of noise; 99 % of clean digits stay below 0.055
+
+GRID_RESIDUE = 0.02  # of a picture's variance that 28x28 enlarged pixels may leave unexplained; JPEG leaves some
 
 _WHITE = 255
 _HALF = 127
@@ -42,6 +45,8 @@ def to_digit(picture: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
         raise InvalidInputError(f"{width} x {height} pixels; with preprocess=none a picture is 28 x 28")
     else:
         grey = to_grey(picture)
+        if preprocess == "auto" and (grid := own_grid(grey)) is not None:
+            return to_digit(grid)
     return treat(grey) if preprocess == "mnist" else _treat_unless_noisy(grey)
 
 
@@ -66,6 +71,27 @@ def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
     return digits
 
 
+def own_grid(grey: np.ndarray) -> np.ndarray | None:
+    """The 28x28 picture that this one is with each of its pixels enlarged, as viewers and people do; None if it is not.
+
+    Smoothly enlarged pictures count when they are noisy: a smooth picture of any size looks like one of few pixels.
+    """
+    side = len(grey)
+    if grey.shape != (side, side) or side <= SIDE or side % SIDE:
+        return None
+    spread = float(grey.std()) ** 2
+    if not spread:
+        return None
+    step = side // SIDE
+    small = np.ascontiguousarray(grey[step // 2 :: step, step // 2 :: step])  # the middle of each pixel
+    for interpolation in (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC):
+        residue = cv2.absdiff(cv2.resize(small, (side, side), interpolation=interpolation), grey)
+        if float(np.square(residue, dtype=np.float32).mean()) <= GRID_RESIDUE * spread:
+            exact = interpolation == cv2.INTER_NEAREST
+            return small if exact or estimate((small * _SCALE)[np.newaxis, ..., np.newaxis])[0] > NOISY else None
+    return None
+
+
 def to_unit(images: np.ndarray) -> np.ndarray:
     """float32 in [0, 1], which whole numbers from 0 to 255 become; what is so already stays as it is."""
     return images * _SCALE if images.dtype == np.uint8 else images
@@ -83,15 +109,26 @@ def to_grey(picture: np.ndarray) -> np.ndarray:
 
 
 def is_white_on_black(grey: np.ndarray) -> bool:
-    """Is the border of this 28x28 picture dark? Noise of level 1 leaves at least 5 standard deviations of room."""
-    return 2 * np.count_nonzero(grey[_RING] > _HALF) <= _RING_PIXELS
+    """Is the border of this 28x28 picture dark, or darker than what it surrounds, as haze and bright stripes leave it?
+
+    Noise of level 1 leaves at least 5 standard deviations of room to a border that is dark in itself.
+    """
+    return 2 * np.count_nonzero(grey[_RING] > _HALF) <= _RING_PIXELS or _is_brighter_inside(grey)
+
+
+def _is_brighter_inside(grey: np.ndarray) -> bool:
+    """Strokes are inside: is that the brighter part?"""
+    return bool(grey[~_RING].mean() > grey[_RING].mean())
 
 
 def _are_white_on_black(pictures: np.ndarray) -> np.ndarray:
     """`is_white_on_black` of each, uint8 or float32 in [0, 1]; by bits: for many faster than picking pixels."""
     bright = pictures > (_HALF if pictures.dtype == np.uint8 else 0.5)
     bits = np.packbits(bright.reshape(len(bright), -1), axis=1)
-    return 2 * np.bitwise_count(bits & _RING_BITS).sum(axis=1) <= _RING_PIXELS
+    dark = 2 * np.bitwise_count(bits & _RING_BITS).sum(axis=1) <= _RING_PIXELS
+    for index in np.flatnonzero(~dark):
+        dark[index] = _is_brighter_inside(pictures[index])
+    return dark
 
 
 def treat(grey: np.ndarray) -> np.ndarray:
