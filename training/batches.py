@@ -1,24 +1,35 @@
-"""Batches for the joint training: every step sees fresh warps and fresh noise.
+"""Batches for the joint training: every step sees fresh warps, fresh noise, fresh outliers and fresh lines of digits.
 
 What a batch holds follows from (seed, epoch, step) alone, so a run that was interrupted goes on with the very batches
-it would have seen.
+it would have seen. NumPy and OpenCV only: another process makes them ahead (training/feed.py).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
-import keras
 import numpy as np
 
-from services.core.noise import NOISES, Images
+from services.core.noise import NOISES, Images, gaussian
 from training.augment import warp
 from training.data import Digits
+from training.glyphs import DIGITS, glyphs
+from training.outliers import outliers
 
-WARPED_SHARE = 0.75  # of the pictures, in epochs that warp
+NO_DIGIT = -1  # the label of an outlier
+OUTLIER_SHARE = 0.2
+PRINTED_SHARE = 0.06  # of the digits; printed ones have flags and feet
+STRIP_DIGITS = 4  # in a strip as long as this many pictures
+STRIPS_SHARE = 0.1  # of the pixels of a batch, more
+SIDE_PX = 28
+WIDE_EARLY, WIDE_LATE = 0.45, 0.25  # shares of warps, in the epochs that warp and in the last ones
+SMALL_EARLY, SMALL_LATE = 0.35, 0.15
+GRAIN_SHARE, GRAIN = 0.15, 0.3  # of the noisy pictures get Gaussian noise of up to this level as well
+
+Batch = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +37,7 @@ class NoiseMix:
     """How often each kind is drawn; what is missing to 1 stays clean. Levels are uniform in [0, 1] per image."""
 
     shares: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType(
-            {"gaussian": 0.61} | {kind: 0.04 for kind in NOISES if kind != "gaussian"}
-        )
+        default_factory=lambda: {"gaussian": 0.46} | {kind: 0.03 for kind in NOISES if kind != "gaussian"}
     )
 
     def without(self, kind: str) -> NoiseMix:
@@ -38,60 +47,93 @@ class NoiseMix:
         return NoiseMix({name: share * stretch for name, share in rest.items()})
 
     def apply(self, clean: Images, rng: np.random.Generator) -> Images:
-        """Give every picture a kind and a level of its own."""
+        """Give every picture a kind and a level of its own, and some of them grain on top."""
         levels = rng.random(len(clean), dtype=np.float32)
         kinds = rng.choice(
             [*self.shares, "none"], size=len(clean), p=[*self.shares.values(), 1 - sum(self.shares.values())]
         )
+        grainy = (rng.random(len(clean)) < GRAIN_SHARE) & (kinds != "none") & (kinds != "gaussian")
         noisy = clean.copy()
         for kind in self.shares:
             chosen = np.flatnonzero(kinds == kind)
             if len(chosen):
                 noisy[chosen] = NOISES[kind](clean[chosen], levels[chosen], rng)
+        if grainy.any():
+            noisy[grainy] = gaussian(noisy[grainy], GRAIN * rng.random(grainy.sum(), dtype=np.float32), rng)
         return noisy
 
 
-class NoisyBatches(keras.utils.PyDataset):
-    """`({"noisy", "clean"}, label)` batches; with no warped epochs and no shuffling they serve for validation."""
+@dataclass(frozen=True, slots=True)
+class BatchMaker:
+    """Digits, then outliers, each clean and noisy, and strips. `warped_epochs` of them warp most digits."""
 
-    def __init__(
-        self,
-        digits: Digits,
-        mix: NoiseMix,
-        *,
-        batch_size: int,
-        seed: int,
-        warped_epochs: float = math.inf,
-        shuffle: bool = True,
-    ) -> None:
-        super().__init__()
-        self.digits, self.mix, self.batch_size, self.seed = digits, mix, batch_size, seed
-        self.warped_epochs, self.shuffle = warped_epochs, shuffle
-        self.epoch = 0  # set by FollowEpoch, so that a resumed run is in step
+    digits: Digits
+    mix: NoiseMix
+    batch_size: int
+    seed: int
+    warped_epochs: float = math.inf
 
-    def __len__(self) -> int:
-        return len(self.digits) // self.batch_size  # the odd rest is in another epoch's shuffle
+    @property
+    def outliers(self) -> int:
+        """How many pictures of a batch show no digit."""
+        return round(OUTLIER_SHARE * self.batch_size)
 
-    def __getitem__(self, step: int) -> tuple[dict[str, Images], np.ndarray]:
-        chosen = self.digits[self._order()[step * self.batch_size : (step + 1) * self.batch_size]]
-        rng = np.random.default_rng((self.seed, 1, self.epoch, step))
-        clean = chosen.images
-        if self.epoch < self.warped_epochs:
-            clean = warp(clean, rng, share=WARPED_SHARE)
-        return {"noisy": self.mix.apply(clean, rng), "clean": clean}, chosen.labels
+    @property
+    def strips(self) -> int:
+        """How many strips a batch holds."""
+        return max(1, round(STRIPS_SHARE * self.batch_size / STRIP_DIGITS))
 
-    def _order(self) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(len(self.digits))
-        return np.random.default_rng((self.seed, 0, self.epoch)).permutation(len(self.digits))
+    @property
+    def steps(self) -> int:
+        """How many batches show every digit once; the odd rest is in another epoch's shuffle."""
+        return len(self.digits) // (self.batch_size - self.outliers)
+
+    def make(self, epoch: int, step: int) -> Batch:
+        """One batch: `noisy`, `clean`, `labels`, `noisy_strips`, `clean_strips`."""
+        rng = np.random.default_rng((self.seed, 1, epoch, step))
+        count = self.batch_size - self.outliers
+        order = _order(self.seed, epoch, len(self.digits))
+        chosen = self.digits[order[step * count : (step + 1) * count]]
+        warping = epoch < self.warped_epochs
+        small, wide = (SMALL_EARLY, WIDE_EARLY) if warping else (SMALL_LATE, WIDE_LATE)
+        written, labels = _with_printed(chosen, rng)
+        clean = np.concatenate([warp(written, rng, small=small, wide=wide), outliers(self.digits, self.outliers, rng)])
+        strips = _strips(self.digits, self.strips, rng)
+        return {
+            "noisy": self.mix.apply(clean, rng),
+            "clean": clean,
+            "labels": np.concatenate([labels, np.full(self.outliers, NO_DIGIT, labels.dtype)]),
+            "noisy_strips": self.mix.apply(strips, rng),
+            "clean_strips": strips,
+        }
 
 
-class FollowEpoch(keras.callbacks.Callback):
-    """Tells the batches which epoch it is, also after a resume."""
+@functools.lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, 0, epoch)).permutation(count)
 
-    def __init__(self, batches: NoisyBatches) -> None:
-        super().__init__()
-        self.batches = batches
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches.epoch = epoch
+def _with_printed(digits: Digits, rng: np.random.Generator) -> tuple[Images, np.ndarray]:
+    """A few of the pictures replaced by printed digits."""
+    printed = glyphs(DIGITS)
+    replaced = np.flatnonzero(rng.random(len(digits)) < PRINTED_SHARE)
+    chosen = rng.integers(len(printed.images), size=len(replaced))
+    images, labels = digits.images.copy(), digits.labels.copy()
+    images[replaced] = printed.images[chosen]
+    labels[replaced] = printed.characters[chosen].astype(labels.dtype)
+    return images, labels
+
+
+def _strips(digits: Digits, count: int, rng: np.random.Generator) -> Images:
+    """Lines of digits at irregular distances, the first of them anywhere, also cut."""
+    width = STRIP_DIGITS * SIDE_PX
+    strips = np.zeros((count, SIDE_PX, width, 1), np.float32)
+    for strip in strips:
+        left = int(rng.integers(-14, 14))
+        while left < width - 6:
+            digit = warp(digits.images[rng.integers(len(digits), size=1)], rng, small=0.6, wide=0.3)[0]
+            start, end = max(left, 0), min(left + SIDE_PX, width)
+            part = digit[:, start - left : end - left]
+            np.maximum(strip[:, start:end], part, out=strip[:, start:end])
+            left += int(rng.integers(15, 34))
+    return strips

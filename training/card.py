@@ -53,10 +53,15 @@ def make_card(
             "data": "MNIST",
             "data_sha256": dict(data_sha256),
         },
-        "results": {"noise_seed": SEED, "gaussian_draws": DRAWS, **_rounded(measured.as_dict())},
+        "results": results(measured),
         "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         "license": "Apache-2.0",
     }
+
+
+def results(measured: Measurements) -> dict[str, Any]:
+    """What was measured, and on which draws."""
+    return {"noise_seed": SEED, "gaussian_draws": DRAWS, **_rounded(measured.as_dict())}
 
 
 def _sizes(shape: tuple[int | None, ...]) -> list[int]:
@@ -71,4 +76,6 @@ def _rounded(value: Any) -> Any:
     """Figures as they are quoted: five digits, and nothing of float noise in a committed file."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
     return round(value, 5) if isinstance(value, float) else value

@@ -38,15 +38,15 @@ def report(config: TrainingConfig, data: Dataset, outcome: Outcome, workdir: Pat
         for exportable in exportables(outcome):
             path = workdir / f"{exportable.name}.onnx"
             path.write_bytes(to_onnx(exportable))
-            predictors[exportable.name] = onnx_predictor(path)
-        denoise, classify = predictors.get("denoiser"), predictors.get("classifier")
+            predictors |= {output: onnx_predictor(path, output=output) for output in exportable.outputs}
+        denoise, classify, judge = (predictors.get(output) for output in ("denoised", "probabilities", "is_digit"))
 
         plots.curves(outcome.history, workdir / "curves.webp")
         if denoise:
             clean = data.test.images[:SHOWN_PICTURES]
             noisy = noisy_test_images(data.test.images, "gaussian", HEADLINE)[:SHOWN_PICTURES]
             plots.picture_rows({"noisy": noisy, "denoised": denoise(noisy), "clean": clean}, workdir / "pictures.webp")
-        measured = measure(denoise, classify, data.test) if classify else None
+        measured = measure(denoise, classify, data.test, judge=judge) if classify else None
         if measured and classify:
             _draw(measured, denoise, classify, data, workdir)
         results = {
@@ -74,11 +74,12 @@ def publish(
     note: str | None = None,
 ) -> dict[str, int]:
     """Pass the release gate, then write both models as the next versions; answers their numbers."""
-    current = gate.measure_current(models_dir, data.test)
+    current = gate.measure_current(models_dir, data.validation)
     if current:
-        log.info("%s", gate.comparison(measured.headline, current))
+        new = gate.measure_new(exportables(outcome), data.validation)
+        log.info("%s", gate.comparison(new, current))
         if not force:
-            gate.check(measured.headline, current)
+            gate.check(new, current)
     with contextlib.ExitStack() as both:  # neither appears unless both are good
         staged = {each.name: both.enter_context(new_version(models_dir / each.name)) for each in exportables(outcome)}
         chain = {name: number for name, (_, number) in staged.items()}

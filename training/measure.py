@@ -11,9 +11,11 @@ import numpy as np
 from services.core import metrics
 from services.core.noise import NOISES, Images
 from training.data import Digits
+from training.wide import measure_wide
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
+# What the gate compares is measured on validation images; these figures are of the test set and choose nothing.
 SEED = 2026  # of the noise on the test images, the same for every run
 DRAWS = 5  # of Gaussian noise on every picture; a single one leaves half a point at level 0.75 to luck
 LEVELS = (0.25, 0.5, 0.75, 1.0)
@@ -33,6 +35,7 @@ class Measurements:
     ssim: dict[str, float]
     ece: float  # over clean and Gaussian 0.5 together
     confusion: list[list[int]]  # Gaussian 0.5
+    wide: dict[str, Any] | None = None  # training/wide.py, where the classifier tells what is no digit
 
     @property
     def robust_mean(self) -> float:
@@ -55,7 +58,9 @@ class Measurements:
         return asdict(self) | {"robust_mean": self.robust_mean, "worst_kind": kind, "worst_kind_accuracy": accuracy}
 
 
-def measure(denoise: Predict | None, classify: Predict, digits: Digits) -> Measurements:
+def measure(
+    denoise: Predict | None, classify: Predict, digits: Digits, *, judge: Predict | None = None
+) -> Measurements:
     """Measure everything, each kind and level with noise of its own fixed seed; without a denoiser, chain is alone."""
     clean_scores = classify(_maybe(denoise, digits.images))
     chain: dict[str, dict[str, float]] = {}
@@ -88,6 +93,7 @@ def measure(denoise: Predict | None, classify: Predict, digits: Digits) -> Measu
         ssim=ssim,
         ece=metrics.expected_calibration_error(np.tile(digits.labels, 2), both),
         confusion=metrics.confusion_matrix(digits.labels, headline_scores.argmax(axis=1)).tolist(),
+        wide=measure_wide(denoise, classify, judge, digits) if denoise and judge else None,
     )
 
 

@@ -5,6 +5,7 @@ Backgrounds are transparent and every ink is a mid tone, so a figure reads on a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from services.core.noise import Images
 
+CHARTS_ACROSS = 4
 INK = "#7d838c"  # 3.8:1 on white, 5.0:1 on GitHub's dark page
 COLOURS = ("#2f86d1", "#d9730d", "#2e9e6b", "#c2569b", "#8a6fd8", "#b08d00", "#cc4b4b", "#5f8f9f")
 STYLE = {
@@ -119,8 +121,12 @@ def accuracy_under_noise(
 ) -> None:
     """One small chart per kind: accuracy over the level, with the denoiser and without."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 4.4), layout="constrained")
-        for axes, kind in zip(figure.subplots(2, 4, sharex=True, sharey=True).flat, chain, strict=True):
+        rows = math.ceil(len(chain) / CHARTS_ACROSS)
+        figure = Figure(figsize=(9, 2.2 * rows), layout="constrained")
+        grid = figure.subplots(rows, CHARTS_ACROSS, sharex=True, sharey=True, squeeze=False)
+        for axes in grid.flat[len(chain) :]:
+            axes.remove()
+        for axes, kind in zip(grid.flat, chain, strict=False):
             levels = [0.0, *map(float, chain[kind])]
             axes.plot(levels, [100 * clean[0], *(100 * value for value in chain[kind].values())], label="chain")
             if alone:

@@ -10,6 +10,7 @@ import requests
 from tests.support.stack import MODELS, ROOT, Child, free_port, running_stack
 
 WITHIN_S = 20.0
+SHIPPED, NEXT = 2, 3
 PICTURE = (ROOT / "docs/samples/noisy-7.png").read_bytes()
 
 
@@ -56,7 +57,7 @@ def wait_for_version(gateway_url: str, wanted: int) -> None:
 def labelled(tmp_path):
     """A denoiser that serves by label, one gateway that asks for `stable`, one for `canary`: (folder, url, url)."""
     shutil.copytree(MODELS, tmp_path / "models")
-    serving_config(tmp_path, versions=(1,), stable=1)
+    serving_config(tmp_path, versions=(SHIPPED,), stable=SHIPPED)
     grpc_port, canary_port = free_port(), free_port()
     flags = {
         "host": "127.0.0.1",
@@ -86,19 +87,19 @@ def labelled(tmp_path):
 
 def test_a_canary_is_read_promoted_and_taken_back_without_a_lost_request(labelled):
     folder, stable, canary = labelled
-    shutil.copytree(folder / "models/denoiser/1", folder / "models/denoiser/.new")
-    (folder / "models/denoiser/.new").rename(folder / "models/denoiser/2")
+    shutil.copytree(folder / f"models/denoiser/{SHIPPED}", folder / "models/denoiser/.new")
+    (folder / "models/denoiser/.new").rename(folder / f"models/denoiser/{NEXT}")
 
-    serving_config(folder, versions=(1, 2), stable=1, canary=2)
+    serving_config(folder, versions=(SHIPPED, NEXT), stable=SHIPPED, canary=NEXT)
     wait_until_answering(canary)
-    assert denoiser_version(canary) == 2
-    assert denoiser_version(stable) == 1, "users still get the stable version"
+    assert denoiser_version(canary) == NEXT
+    assert denoiser_version(stable) == SHIPPED, "users still get the stable version"
 
-    serving_config(folder, versions=(1, 2), stable=2, canary=2)  # both stay loaded: that is the way back
-    wait_for_version(stable, 2)
+    serving_config(folder, versions=(SHIPPED, NEXT), stable=NEXT, canary=NEXT)  # both stay loaded: that is the way back
+    wait_for_version(stable, NEXT)
 
-    serving_config(folder, versions=(1, 2), stable=1, canary=2)
-    wait_for_version(stable, 1)
+    serving_config(folder, versions=(SHIPPED, NEXT), stable=SHIPPED, canary=NEXT)
+    wait_for_version(stable, SHIPPED)
 
 
 def test_moving_a_folder_away_rolls_back_without_a_lost_request(tmp_path):
@@ -106,9 +107,9 @@ def test_moving_a_folder_away_rolls_back_without_a_lost_request(tmp_path):
     shutil.copytree(MODELS, tmp_path / "models")
     home = tmp_path / "models/denoiser"
     with running_stack(models=tmp_path / "models") as stack:
-        shutil.copytree(home / "1", home / ".new")
-        (home / ".new").rename(home / "2")
-        wait_for_version(stack.url, 2)
+        shutil.copytree(home / str(SHIPPED), home / ".new")
+        (home / ".new").rename(home / str(NEXT))
+        wait_for_version(stack.url, NEXT)
 
-        (home / "2").rename(home / ".withdrawn-2")
-        wait_for_version(stack.url, 1)
+        (home / str(NEXT)).rename(home / f".withdrawn-{NEXT}")
+        wait_for_version(stack.url, SHIPPED)

@@ -90,7 +90,7 @@ def test_triton_client_sends_uint8_and_many_at_once(client, images):
 
 def test_chain_and_its_halves_agree(client, images):
     denoised = client.infer("denoiser", [tensor(images)]).as_numpy("denoised")
-    halves = client.infer("classifier", [tensor(denoised)], model_version="1").as_numpy("probabilities")
+    halves = client.infer("classifier", [tensor(denoised)], model_version="2").as_numpy("probabilities")
 
     whole = client.infer("digits", [tensor(images)]).as_numpy("probabilities")
 

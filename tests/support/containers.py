@@ -96,9 +96,9 @@ class Containers:
         return self.make.run("job", f"JOB={name}", f"ARGS={arguments}", timeout_s=900)
 
     def publish_copy(self, model: str, version: int) -> None:
-        """Put a copy of version 1 in place as another version, whole or not at all, as the training job does."""
+        """Put a copy of version 2 in place as another version, whole or not at all, as the training job does."""
         building = self.models / model / f".tmp-{version}"
-        shutil.copytree(self.models / model / "1", building)
+        shutil.copytree(self.models / model / "2", building)
         building.rename(self.models / model / str(version))
 
     def ids(self, service: str | None = None) -> list[str]:

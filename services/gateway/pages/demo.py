@@ -29,6 +29,10 @@ KINDS = {
     "speckle": "Speckle",
     "shot": "Shot",
     "low_contrast": "Low contrast",
+    "haze": "Haze",
+    "bright_stripes": "Bright stripes",
+    "outlines": "Outlines",
+    "brightness": "Brightness",
 }
 # Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.
 CONTENT_SECURITY_POLICY = "; ".join(

@@ -4,20 +4,25 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.core.noise import NOISES
+from services.model_server.engines.litert import LiteRTEngine
+from services.model_server.engines.onnx import OnnxEngine
+from services.model_server.engines.tensorflow import TensorFlowEngine
 from training.data import load_mnist, split
-from training.export import WARMUP_BATCHES, onnx_predictor, read_warmup
+from training.export import WARMUP_BATCHES, file_digests, onnx_predictor, read_warmup
 from training.measure import measure_headline
 
 MODELS = Path(__file__).parents[3] / "models"
 NAMES = ("denoiser", "classifier")
+VERSION = 2
 MNIST = os.environ.get("CLEARDIGITS_MNIST")
 
 
 def folder(name):
-    return MODELS / name / "1"
+    return MODELS / name / str(VERSION)
 
 
 def card(name):
@@ -28,8 +33,9 @@ def card(name):
 def test_a_shipped_version_is_whole_and_described_by_its_own_card(name):
     for part in ("saved_model.pb", "variables/variables.index", "model.onnx", "model.tflite"):
         assert (folder(name) / part).stat().st_size > 0
-    assert len(read_warmup(folder(name))) == len(WARMUP_BATCHES)
-    assert (card(name)["name"], card(name)["version"]) == (name, 1)
+    assert len(read_warmup(folder(name))) == len(WARMUP_BATCHES) + (name == "denoiser")
+    assert card(name)["files_sha256"] == file_digests(folder(name))
+    assert (card(name)["name"], card(name)["version"]) == (name, VERSION)
     assert set(card(name)["results"]["chain"]) == set(NOISES)
 
 
@@ -38,7 +44,20 @@ def test_both_cards_tell_of_the_same_run():
 
     assert denoiser["training"] == classifier["training"]
     assert denoiser["results"] == classifier["results"]
-    assert denoiser["chain"] == {"denoiser": 1, "classifier": 1}
+    assert denoiser["chain"] == {"denoiser": VERSION, "classifier": VERSION}
+
+
+@pytest.mark.parametrize("engine", [OnnxEngine, LiteRTEngine, TensorFlowEngine])
+def test_every_engine_cleans_a_line_and_tells_what_is_no_digit(engine, rng):
+    strip = rng.random((2, 28, 224, 1), dtype=np.float32)
+    (denoised,) = engine(folder("denoiser")).run("serving_default", {"images": strip}, ["denoised"])
+    outputs = ["probabilities", "is_digit"]
+    digits = np.stack([denoised[0, :, 28 * place : 28 * place + 28] for place in range(8)])
+    probabilities, is_digit = engine(folder("classifier")).run("serving_default", {"images": digits}, outputs)
+
+    assert denoised.shape == strip.shape
+    assert (probabilities.shape, is_digit.shape) == ((8, 10), (8,))
+    assert is_digit.max() < 0.5  # it was noise
 
 
 def test_all_that_ships_is_a_few_megabytes():
@@ -48,7 +67,8 @@ def test_all_that_ships_is_a_few_megabytes():
 @pytest.mark.skipif(not MNIST, reason="CLEARDIGITS_MNIST does not name a file")
 def test_the_shipped_chain_reads_mnist_as_well_as_its_card_says():
     test = split(load_mnist(Path(MNIST)), validation=1, seed=0).test
-    denoise, classify = (onnx_predictor(folder(name) / "model.onnx") for name in NAMES)
+    denoise = onnx_predictor(folder("denoiser") / "model.onnx", output="denoised")
+    classify = onnx_predictor(folder("classifier") / "model.onnx", output="probabilities")
     results = card("classifier")["results"]
     written = {"clean": results["clean"]} | {
         f"gaussian {level}": accuracy for level, accuracy in results["chain"]["gaussian"].items()

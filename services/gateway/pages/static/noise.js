@@ -7,6 +7,11 @@ export const PIXELS = SIDE * SIDE;
 const BLUR_LENGTH_PX = 14;
 const OCCLUSION_SIDE_PX = 16;
 const CONTRAST_LOSS = 0.7;
+const HAZE_LEAST = 0.3;
+const HAZE_GRID = 4;
+const STRIPE_PERIOD_PX = [8, 16];
+const FADED = 0.5;
+const EXPOSURE = 0.8;
 
 const MAKERS = {
   stripes,
@@ -17,6 +22,10 @@ const MAKERS = {
   speckle,
   shot,
   low_contrast: lowContrast,
+  haze,
+  bright_stripes: brightStripes,
+  outlines,
+  brightness,
 };
 
 /** A noisy copy of `clean` (784 bytes, white digit on black). Level 0 leaves it as it is. */
@@ -83,6 +92,50 @@ function stripes(clean, level, random) {
   const upright = random.uniform() < 0.5;
   const offsets = Array.from({ length: SIDE }, () => level * random.normal());
   return clean.map((value, index) => value + offsets[upright ? index % SIDE : Math.floor(index / SIDE)]);
+}
+
+function haze(clean, level, random) {
+  const grid = Array.from({ length: HAZE_GRID ** 2 }, () => HAZE_LEAST + (1 - HAZE_LEAST) * random.uniform());
+  const thickest = Math.max(...grid);
+  const weights = (place) => {
+    const at = (place * (HAZE_GRID - 1)) / (SIDE - 1);
+    return Array.from({ length: HAZE_GRID }, (_, node) => Math.max(0, 1 - Math.abs(at - node)));
+  };
+  return clean.map((value, index) => {
+    const [down, right] = [weights(Math.floor(index / SIDE)), weights(index % SIDE)];
+    const thickness = grid.reduce((sum, z, at) => sum + z * down[Math.floor(at / HAZE_GRID)] * right[at % HAZE_GRID], 0);
+    return value + ((1 - value) * level * thickness) / thickest;
+  });
+}
+
+function brightStripes(clean, level, random) {
+  const [angle, phase] = [Math.PI * random.uniform(), random.uniform()];
+  const period = STRIPE_PERIOD_PX[0] + (STRIPE_PERIOD_PX[1] - STRIPE_PERIOD_PX[0]) * random.uniform();
+  return clean.map((value, index) => {
+    const across = Math.cos(angle) * (index % SIDE) + Math.sin(angle) * Math.floor(index / SIDE);
+    const turns = across / period + phase;
+    const place = Math.abs(turns - Math.floor(turns) - 0.5) * period; // pixels from the middle of the stripe
+    return value + level * Math.min(1, Math.max(0, period / 4 - place + 0.5));
+  });
+}
+
+function outlines(clean, level) {
+  const inside = clean.map((value, index) => {
+    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
+    for (let r = Math.max(0, row - 1); r <= Math.min(SIDE - 1, row + 1); r += 1) {
+      for (let c = Math.max(0, column - 1); c <= Math.min(SIDE - 1, column + 1); c += 1) {
+        value = Math.min(value, clean[r * SIDE + c]);
+      }
+    }
+    return value;
+  });
+  const left = 1 - (1 - FADED) * Math.max(0, 2 * level - 1);
+  return clean.map((value, index) => left * (value - Math.min(1, 2 * level) * inside[index]));
+}
+
+function brightness(clean, level, random) {
+  const sign = random.uniform() < 0.5 ? -1 : 1;
+  return clean.map((value) => value + sign * EXPOSURE * level);
 }
 
 /** The value of a picture between its pixels, bilinear; black outside. */

@@ -1,0 +1,68 @@
+"""Measure the newest pair again, on the whole test set, and write the figures into both model cards.
+
+python -m training.remeasure                 # prints the table of training/README.md; the models' files stay as they are
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from training.card import results
+from training.data import load_mnist, mnist_path, split
+from training.errors import ExportError, TrainingError
+from training.export import CARD, file_digests, onnx_predictor, versions
+from training.measure import measure
+from training.targets import table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.remeasure", description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
+    parser.add_argument("--measured", type=int, help="test images (default: all of them)")
+    parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
+    args = parser.parse_args(argv)
+    try:
+        test = split(load_mnist(mnist_path(args.mnist)), validation=1, seed=0).test[: args.measured]
+        folders = [_newest(args.models / name) for name in ("denoiser", "classifier")]
+        cards = [_card(folder) for folder in folders]
+    except TrainingError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_status
+    denoiser, classifier = (folder / "model.onnx" for folder in folders)
+    found = measure(
+        onnx_predictor(denoiser, output="denoised"),
+        onnx_predictor(classifier, output="probabilities"),
+        test,
+        judge=onnx_predictor(classifier, output="is_digit"),
+    )
+    measured = results(found)
+    for folder, card in zip(folders, cards, strict=True):
+        card["results"] = measured
+        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    print(table(measured))
+    return 0
+
+
+def _newest(home: Path) -> Path:
+    if not (found := versions(home)):
+        raise ExportError(f"there is no version of {home.name} in {home.parent}")
+    return home / str(found[-1])
+
+
+def _card(folder: Path) -> dict[str, object]:
+    """The card, of files that are the ones it describes."""
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    if card["files_sha256"] != file_digests(folder):
+        raise ExportError(f"the files of {folder} are not those of its card")
+    return card
+
+
+if __name__ == "__main__":
+    sys.exit(main())
