@@ -1,6 +1,6 @@
 """Measure the newest pair again, on the whole test set, and write the figures into both model cards.
 
-python -m training.remeasure                 # prints the table of training/README.md; the models' files stay as they are
+python -m training.remeasure          # prints the table of training/README.md; the models themselves stay as they are
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Any picture of a digit -> what the models were trained on: float32 (28, 28, 1) in [0, 1], white on black, centred.
 
-`auto`   leaves a 28x28 white-on-black picture alone, however noisy, brings one whose pixels are enlarged back to 28x28,
+`auto`   leaves a 28x28 white-on-black picture alone, however noisy, brings one of enlarged pixels back to 28x28,
          and gives everything else the MNIST treatment
 `mnist`  gives every picture the treatment: ink from paper (services/core/ink.py), fitted into 20x20 keeping the aspect,
          the centre of mass in the middle of 28x28, as the makers of MNIST did
