@@ -74,4 +74,4 @@ def test_the_shipped_chain_reads_mnist_as_well_as_its_card_says():
         f"gaussian {level}": accuracy for level, accuracy in results["chain"]["gaussian"].items()
     }
 
-    assert measure_headline(denoise, classify, test) == pytest.approx(written, abs=0.0003)
+    assert measure_headline(denoise, classify, test[: results["images"]]) == pytest.approx(written, abs=0.0003)
