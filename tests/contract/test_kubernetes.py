@@ -11,6 +11,7 @@ import yaml
 
 from deploy.kubernetes import render
 from services.gateway.config import GatewayConfig
+from tests.fuzz.__main__ import PEAK_MB
 from tests.support import kubernetes
 from tests.support.kubernetes import OVERLAYS, Peer
 
@@ -137,6 +138,17 @@ def test_containers_ask_for_what_they_use_and_are_bounded(overlay, pod):
         requests, limits = container["resources"]["requests"], container["resources"]["limits"]
         assert set(requests) == set(limits) == {"cpu", "memory"}
         assert requests["memory"] == limits["memory"], "memory cannot be throttled, only killed"
+
+
+@every_overlay
+def test_the_gateway_may_use_what_it_is_held_to_and_half_as_much_again(overlay):
+    """The number that `make fuzz` fails above, for each worker; the runbook says the same."""
+    (container,) = kubernetes.pod(overlay, "gateway").containers
+    limit = re.fullmatch(r"(\d+)Gi", container["resources"]["limits"]["memory"])
+
+    assert limit
+    assert int(limit[1]) * 2**30 >= 1.5 * PEAK_MB * 1e6 * gateway_config(overlay).workers
+    assert f"{PEAK_MB} MB" in (kubernetes.DEPLOY.parent / "docs/OPERATIONS.md").read_text()
 
 
 @every_pod(kubernetes.LONG_RUNNING)
