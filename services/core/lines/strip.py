@@ -27,7 +27,7 @@ WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
 
 NOISY = 0.07  # estimated standard deviation of noise, as for single digits
 LEAST_CONTRAST = 0.06  # of full ink to paper
-SURE = 4.0  # ink stands out of smoothed noise by so many of its standard deviations
+SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviations
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
 OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
 MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
@@ -172,9 +172,12 @@ def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
     """The picture in which the line is looked for, and from where on it is ink; None where nothing stands out."""
     smooth = ink
     if noise > NOISY:
-        smooth = cv2.GaussianBlur(ink, (0, 0), 1 + 2 * min(noise, 1.0), borderType=cv2.BORDER_REFLECT_101)
+        sigma = 1 + 2 * min(noise, 1.0)
+        smooth = cv2.GaussianBlur(ink, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
     paper = float(np.median(smooth))
     grain = 1.4826 * float(np.median(np.abs(smooth - paper)))
+    if noise > NOISY:  # what smoothing leaves of it; a digit that fills the picture is no grain
+        grain = min(grain, noise / (2 * np.sqrt(np.pi) * sigma))
     full = _full(smooth)
     if full - paper < max(SURE * grain, LEAST_CONTRAST):
         return None, 1.0

@@ -179,3 +179,22 @@ def test_padding_adds_paper_on_the_right():
 
     assert np.array_equal(wider[:, :40], strip)
     assert not wider[:, 40:].any()
+
+
+def test_a_noisy_digit_that_fills_its_picture_is_found(rng):
+    """Its own ink was taken for the grain of the paper, and the picture for empty."""
+    clean = np.zeros((1, 28, 28, 1), np.float32)
+    cv2.ellipse(clean[0, ..., 0], (14, 14), (7, 9), 0, 0, 360, 1.0, 3)
+
+    found = [find(np.rint(255 * gaussian(clean, 0.5, rng)[0, ..., 0]).astype(np.uint8)) for _ in range(20)]
+
+    assert sum(strip is not None for strip in found) >= 19
+
+
+@pytest.mark.parametrize("level", [0.25, 0.5, 1.0])
+def test_noise_alone_holds_no_line(level, rng):
+    paper = np.zeros((1, 40, 140, 1), np.float32)
+
+    found = [find(np.rint(255 * gaussian(paper, level, rng)[0, ..., 0]).astype(np.uint8)) for _ in range(20)]
+
+    assert sum(strip is not None for strip in found) <= 1
