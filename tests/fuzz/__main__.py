@@ -163,7 +163,7 @@ def _poke(family: int, address: object, data: bytes) -> None:
 def _watch(stack: Stack, report: Report, ends_s: float) -> None:
     """Once a second: memory; that every process lives; that an honest client gets its digit in time."""
     while time.monotonic() < ends_s:
-        report.peak_mb = max(report.peak_mb, _rss_mb(stack.gateway.pid))
+        report.peak_mb = max(report.peak_mb, pss_mb(stack.gateway.pid))
         for child in stack.children:
             if not child.running():
                 report.find(f"{child.name} died:\n{child.output()[-2000:]}")
@@ -180,7 +180,7 @@ def _watch(stack: Stack, report: Report, ends_s: float) -> None:
         time.sleep(1)
 
 
-def _rss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
     """Of the gateway, its workers and their decoders; shared pages count once (PSS)."""
     total = 0
     parent = psutil.Process(pid)

@@ -27,10 +27,14 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.fuzz.__main__ import pss_mb
 from tests.support.stack import MODELS, ROOT, Child, Stack, running_stack
 
 SAMPLE = (ROOT / "docs/samples/noisy-7.png").read_bytes()
 P99_S = 1.0
+WORKERS = 2
+WORKER_MB = 800  # of each worker with its decoders, as docs/OPERATIONS.md has it
+_LARGEST = 20_000  # images in a request
 AWAY = {200, 503, 504}  # while a part is away
 _HEAD = b"POST /v1/recognize HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
 
@@ -83,6 +87,30 @@ class Clients:
             time.sleep(0.005)
 
 
+@dataclass
+class Peak:
+    """The most memory that the gateway, its workers and their decoders took; shared pages count once (PSS)."""
+
+    pid: int
+    mb: float = 0.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While the block runs, ten times a second."""
+        thread = threading.Thread(target=self._watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self.stop.wait(0.1):
+            self.mb = max(self.mb, pss_mb(self.pid))
+
+
 @dataclass(frozen=True)
 class Hardship:
     """What is done, and what clients may see meanwhile."""
@@ -108,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         models = Path(ends.enter_context(tempfile.TemporaryDirectory())) / "models"
         shutil.copytree(MODELS, models)
         lanes = Path(ends.enter_context(tempfile.TemporaryDirectory()))
-        settings = {"WORKERS": "2", "HEADER_TIMEOUT_S": "2"}
+        settings = {"WORKERS": str(WORKERS), "HEADER_TIMEOUT_S": "2"}
         stack = ends.enter_context(running_stack(models, settings, lanes=lanes))
         for hardship in _hardships(flood, models):
             if chosen.only in hardship.name:
@@ -120,13 +148,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _endure(stack: Stack, hardship: Hardship, seconds: float) -> list[str]:
     clients = Clients(stack.url)
-    with clients.asking():
+    peak = Peak(stack.gateway.pid)
+    with clients.asking(), peak.watching():
         time.sleep(0.5)
         hardship.inflict(stack, seconds)
     p99_s = clients.p99_s()
     counted = ", ".join(f"{status} {count}" for status, count in sorted(clients.statuses.items()))
-    print(f"{hardship.name}: {counted}; p99 {p99_s:.2f} s", flush=True)
+    print(f"{hardship.name}: {counted}; p99 {p99_s:.2f} s, peak {peak.mb:.0f} MB", flush=True)
     found = [f"{hardship.name}: {status}" for status in clients.statuses if status not in hardship.allowed]
+    if peak.mb > WORKERS * WORKER_MB:
+        found.append(f"{hardship.name}: the gateway took {peak.mb:.0f} MB")
     if clients.wrong:
         found.append(f"{hardship.name}: {clients.wrong} wrong digits")
     if hardship.keeps_pace and p99_s >= P99_S:
@@ -146,6 +177,7 @@ def _hardships(flood: int, models: Path) -> list[Hardship]:
         Hardship("half heads", _held(flood // 4, b"GET /v1/recognize HTTP/1.1\r\nhost:"), fine, keeps_pace=True),
         Hardship("bodies that stall", _held(500, _HEAD + b"content-length: 9000\r\n\r\nabc"), fine, keeps_pace=True),
         Hardship("answers never read", _never_read, fine, keeps_pace=True),
+        Hardship("the largest bodies", _largest_bodies, fine | {"504"}, keeps_pace=False),
         Hardship("a worker killed", _kill_a_worker, broken, keeps_pace=False),
         Hardship("a worker frozen", _freeze_a_worker, broken | {"no answer"}, keeps_pace=False),
         Hardship("the denoiser killed", _kill("denoiser"), away, keeps_pace=False),
@@ -195,6 +227,31 @@ def _never_read(stack: Stack, seconds: float) -> None:
             with contextlib.suppress(OSError):  # closed already
                 connection.send(asked)
         time.sleep(seconds)
+
+
+def _largest_bodies(stack: Stack, seconds: float) -> None:
+    """As many images as a request may hold, in JSON and as bytes, with all an answer may hold, twelve at a time."""
+    row = "[" + ",".join(["200"] * 784) + "]"
+    document = ('{"images": [' + ",".join([row] * (_LARGEST // 2)) + "]}").encode()
+    octets = bytes(784 * _LARGEST)
+    until_s = time.monotonic() + seconds
+
+    def ask(body: bytes, content_type: str, query: str) -> None:
+        headers = {"Content-Type": content_type, "Request-Timeout-Ms": "60000"}
+        while time.monotonic() < until_s:
+            with contextlib.suppress(requests.ConnectionError):  # refused while its body was on its way
+                requests.post(f"{stack.url}/v1/recognize{query}", data=body, headers=headers, timeout=70)
+
+    kinds = [
+        (document, "application/json", ""),
+        (octets, "application/octet-stream", "?denoise=auto"),
+        (octets, "application/octet-stream", "?include=denoised,input,probabilities&top_k=10"),
+    ]
+    threads = [threading.Thread(target=ask, args=kind) for kind in kinds for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _workers(stack: Stack) -> list[psutil.Process]:
