@@ -98,11 +98,14 @@ load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFI
 loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenarios (BOUND_MS=15 SECONDS_EACH=10)
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
 
+corrections: $(EVALUATOR)/.done ## label captured pictures in the browser (CAPTURES=var/captures ARGS="--export corrections.npz")
+	$(EVALUATOR)/bin/python -m services.evaluator.corrections $(or $(CAPTURES),var/captures) $(ARGS)
+
 cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
 	rm -rf build/fused && $(DEV)/bin/python -m training.fused --output build/fused
 	$(DEV)/bin/python -m services.evaluator.studies.chaining_cost $(ARGS)
 
-.PHONY: evaluate load loadgen cost
+.PHONY: evaluate load loadgen corrections cost
 
 bench-peers: $(DEV)/.done ## beside a FastAPI app with the models inside: docs/benchmarks/peers.md (five minutes, idle machine, wrk)
 	$(DEV)/bin/python -m tests.bench.peers $(ARGS)

@@ -58,6 +58,12 @@ class GatewayConfig:
     max_pixels: int = 25_000_000  # pixels of one encoded image, checked before it is decoded
     max_json_depth: int = 8  # nesting of a JSON body
 
+    # Pictures kept for labelling: off unless a folder is named
+    capture_dir: str = ""  # folder for captures.db, shared by all workers; it is made if it is not there
+    capture_share: float = 0.01  # of accepted pictures that are kept, 0 to 1; rejected ones are all kept
+    capture_max_mb: int = 100  # size of the file; beyond it the oldest pictures go
+    capture_max_days: float = 30.0  # how long a picture is kept
+
     # Who may ask, and how often
     api_keys_file: str = ""  # lines of "name sha256-of-key"; empty: no key is asked for
     rate_limit_per_s: float = 0.0  # requests a second for each client (key, else address); 0: no limit
@@ -85,12 +91,15 @@ class GatewayConfig:
             "queue_images",
             "max_body_bytes",
             "max_images",
+            "capture_max_mb",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least 1, not {getattr(self, name)}")
-        for name in ("header_timeout_s", "idle_timeout_s"):
+        for name in ("header_timeout_s", "idle_timeout_s", "capture_max_days"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.capture_share <= 1:
+            raise ValueError(f"{PREFIX}CAPTURE_SHARE must be from 0 to 1, not {self.capture_share}")
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
         if not 0 <= self.min_confidence <= 1:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from services.core.lines.segment import MAX_PIECES
 from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import ModelNames
+from services.gateway.api.feedback import Feedback
 from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
 from services.gateway.api.oip import OpenInference
@@ -18,6 +21,7 @@ from services.gateway.api.read import Read
 from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
 from services.gateway.api.recognize import Recognize
 from services.gateway.api.tfserving_rest import TfServingRest
+from services.gateway.captures.capture import Captures, open_in
 from services.gateway.config import GatewayConfig
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.metrics import Metrics
@@ -62,11 +66,13 @@ class Gateway:
         required = frozenset({"classifier"} if config.on_denoiser_failure == "classify" else statuses)
         readiness = ReadinessCheck(statuses, draining=draining, required=required)
         self.decoders = Decoders(TASKS)
+        self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
-            *Recognize(intake, self.reader, names, self.metrics, config.min_confidence).operations(),
+            *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),
+            *Feedback(self.captures).operations(),
             *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
             *OpenInference(models, intake, readiness, self.limits).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),
@@ -86,6 +92,8 @@ class Gateway:
         for status in self._statuses:
             status.close()
         await asyncio.gather(self.reader.close(), self.decoders.close())
+        if self.captures is not None:
+            await self.captures.close()
         self.admission.close()
 
 
@@ -114,6 +122,18 @@ def remote_classifier(config: GatewayConfig) -> RemoteModel:
         timeout_s=config.predict_timeout_s,
         connect_s=config.connect_timeout_s,
     )
+
+
+def _captures(config: GatewayConfig, metrics: Metrics) -> Captures | None:
+    if not config.capture_dir:
+        return None
+    opened = partial(
+        open_in,
+        Path(config.capture_dir),
+        max_bytes=config.capture_max_mb * 1_000_000,
+        max_age_s=config.capture_max_days * 86400,
+    )
+    return Captures(opened, share=config.capture_share, min_confidence=config.min_confidence, metrics=metrics)
 
 
 def _reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics) -> Reader:

@@ -17,6 +17,9 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at impor
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _DIGITS = 10
+_OBSERVED = 64  # pictures of one request in the histograms of quality, at most
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
+_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _BATCH_IMAGES = 128
 
 
@@ -46,6 +49,20 @@ class Metrics:
             "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
         )
         self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
+        self._certainty = Histogram(
+            "cleardigits_certainty",
+            "Confidence times is_digit of each picture answered by /v1/recognize.",
+            ["classifier_version", "accepted"],
+            buckets=_SHARES,
+            **named,
+        )
+        self._is_digit = Histogram(
+            "cleardigits_is_digit", "Probability of one digit.", ["classifier_version"], buckets=_SHARES, **named
+        )
+        self._noise_level = Histogram(
+            "cleardigits_noise_level", "Estimated noise of pictures with denoise=auto.", buckets=_LEVELS, **named
+        )
+        self.captures = Counter("cleardigits_captures", "Pictures kept for labelling, or not.", ["outcome"], **named)
         digits = Counter("cleardigits_digits", "Digits read.", ["digit"], **named)
         self._digits = [digits.labels(str(digit)) for digit in range(_DIGITS)]
         self._model_info = Gauge(
@@ -136,6 +153,17 @@ class Metrics:
         """What sees the calls of one batcher of strips or pieces."""
         return LineMetrics(self._waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage])
 
+    def answered(self, reading: Reading, min_confidence: float) -> None:
+        """What one request was told, as far as it says something of quality: no label is needed for these."""
+        version = str(reading.classifier_version)
+        accepted = reading.certainties >= min_confidence
+        for outcome, certainties in (("yes", reading.certainties[accepted]), ("no", reading.certainties[~accepted])):
+            _observe(self._certainty.labels(version, outcome), certainties)
+        if reading.is_digit is not None:
+            _observe(self._is_digit.labels(version), reading.is_digit)
+        if reading.noise_levels is not None:
+            _observe(self._noise_level, reading.noise_levels)
+
     def available(self, model: str, is_available: bool) -> None:
         """Readiness was asked for."""
         self._model_available.labels(model).set(is_available)
@@ -185,6 +213,12 @@ class LineMetrics:
     def batch_read(self, answer: Cleaned | Scores) -> None:
         """A call ended well."""
         self._stage.observe(answer.took_s)
+
+
+def _observe(histogram: Histogram, values: np.ndarray) -> None:
+    """Every value of a small request; of a large one, some spread evenly: the event loop must go on."""
+    for value in values[:: -(-len(values) // _OBSERVED) or 1].tolist():
+        histogram.observe(value)
 
 
 def _forget_dead_workers(folder: Path) -> None:

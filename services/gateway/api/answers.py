@@ -64,11 +64,10 @@ def recognized(
 
 def _results(reading: Reading, images: np.ndarray, options: Options, min_confidence: float) -> list[dict[str, object]]:
     least = min_confidence if options.min_confidence is None else options.min_confidence
-    sure = reading.confidences if reading.is_digit is None else reading.confidences * reading.is_digit
     rows = zip(
         reading.digits.tolist(),
         reading.confidences.tolist(),
-        (sure >= least).tolist(),
+        (reading.certainties >= least).tolist(),
         reading.applied.tolist(),
         strict=True,
     )

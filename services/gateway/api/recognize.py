@@ -13,6 +13,7 @@ from services.gateway.api.bodies import check_type
 from services.gateway.api.intake import Intake
 from services.gateway.api.operations import Operation
 from services.gateway.api.options import Options
+from services.gateway.captures.capture import Captures
 from services.gateway.metrics import Metrics
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.reader import Reader
@@ -30,6 +31,7 @@ class Recognize:
     names: ModelNames
     metrics: Metrics
     min_confidence: float  # for requests that name none
+    captures: Captures | None = None
 
     def operations(self) -> list[Operation]:
         """The one route."""
@@ -50,6 +52,9 @@ class Recognize:
         request.timings_ms["decode"] = round(1e3 * spent_s, 2)
         request.images = len(images)
         reading = await self.reader.read(images, denoise=options.denoise, call=request.call)
+        self.metrics.answered(reading, self.min_confidence)
+        if self.captures is not None:
+            self.captures.offer(request.id, images, reading)
         for stage, spent_ms in reading.timings_ms.items():
             request.timings_ms[stage] = round(spent_ms, 2)
         if len(images) <= QUICK_RESULTS and not options.include:

@@ -29,6 +29,11 @@ class Reading:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property
+    def certainties(self) -> np.ndarray:
+        """(n,): how likely each digit is the right answer; a picture that shows none counts against it."""
+        return self.confidences if self.is_digit is None else self.confidences * self.is_digit
+
+    @property
     def denoised(self) -> np.ndarray:
         """What the classifier saw, as one array: joined only when somebody asks, for it may be large."""
         return self.pictures[0] if len(self.pictures) == 1 else np.concatenate(self.pictures)
