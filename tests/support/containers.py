@@ -69,6 +69,7 @@ class Containers:
         shutil.copytree(ROOT / "models", models)
         make = MakeUp.on_free_ports(
             folder / "var",
+            root=ROOT,
             CLEARDIGITS_CPUS=str(os.cpu_count()),
             CLEARDIGITS_MODELS=str(models),
             CLEARDIGITS_KERAS=str(folder / "keras"),
