@@ -127,31 +127,6 @@ def test_embedded_override_changes_the_image_and_not_the_flags(name):
     assert (config.port, config.rest_api_port) == (8500, 8501)
 
 
-def flags_of(name: str) -> dict[str, str]:
-    return dict(word.removeprefix("--").partition("=")[::2] for word in BASE[name]["command"])
-
-
-@pytest.mark.parametrize("name", ["denoiser", "classifier"])
-def test_tensorflow_serving_has_a_thread_for_every_call_of_the_largest_gateway(name):
-    """It refuses what finds no thread, and 4 workers on 8 threads lost 45 % of their calls so: 16 workers must fit."""
-    assert int(flags_of(name)["grpc_max_threads"]) >= 16 * GatewayConfig().batches_in_flight
-
-
-@pytest.mark.parametrize("name", ["denoiser", "classifier"])
-def test_a_broken_version_holds_up_a_roll_back_for_seconds_only(name):
-    """With TensorFlow Serving's defaults it is tried 5 x 60 s in the loop that loads everything else."""
-    flags = flags_of(name)
-
-    assert int(flags["num_load_threads"]) >= 1
-    assert int(flags["max_num_load_retries"]) * int(flags["load_retry_interval_micros"]) <= 10e6
-
-
-@pytest.mark.parametrize("name", ["denoiser", "classifier"])
-def test_tensorflow_serving_is_spared_flags_that_harm_it(name):
-    """Tensors as bytes: REST answers with uninitialised memory. Batching: one call of a wrong shape fails its batch."""
-    assert not {"enable_serialization_as_tensor_content", "enable_batching"} & flags_of(name).keys()
-
-
 def test_model_server_image_is_built_once_for_both_models():
     """Compose v2 without buildx builds two services at once; the one without a build starts after the other."""
     assert [name for name in ("denoiser", "classifier") if "build" in EMBEDDED[name]] == ["denoiser"]
