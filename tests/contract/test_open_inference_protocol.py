@@ -250,3 +250,11 @@ def test_status_and_metadata_are_tensorflow_servings(client):
 )
 def test_what_predict_cannot_read_is_400(client, body, message):
     assert_problem(client.post("/v1/models/digits:predict", data=body), 400, message)
+
+
+def test_version_0_is_the_latest_as_ovmsclient_asks_by_default(client, images):
+    for path in ("", "/metadata"):
+        assert client.get(f"/v1/models/digits/versions/0{path}").status_code == 200
+    answer = client.post("/v1/models/digits/versions/0:predict", json={"instances": images.tolist()})
+
+    assert [row["digit"] for row in answer.get_json()["predictions"]] == [1, 3, 9]

@@ -21,6 +21,8 @@ from services.gateway.api.tfserving_messages import SIGNATURE
 METHOD = "tensorflow/serving/predict"
 QUICK_IMAGES = 64  # answers for more are written in a thread
 
+_LATEST = "0"  # ovmsclient's default, which means the latest version
+
 _DTYPES = {"FP32": "DT_FLOAT", "INT64": "DT_INT64"}
 _OUTPUTS = (PROBABILITIES["name"], DIGIT["name"])
 
@@ -68,7 +70,7 @@ class TfServingRest:
 
 def _check_version(request: Request) -> None:
     version = request.arguments.get("version", CHAIN_VERSION)
-    if version != CHAIN_VERSION:
+    if version not in (CHAIN_VERSION, _LATEST):
         raise NotFoundError(f"Could not find version {version[:40]} of model {CHAIN}")
 
 
