@@ -19,6 +19,7 @@ from services.model_server.interfaces.rest_server import RestServer
 from services.model_server.metrics import Metrics
 from services.model_server.running.batching import BatchingRunner
 from services.model_server.running.batching_parameters import BatchingParameters
+from services.model_server.running.per_model import PerModelRunner
 from services.model_server.running.runners import DirectRunner, Runner
 from services.model_server.statuses import StatusError
 from services.model_server.versions.loading import ServableLoader
@@ -34,6 +35,7 @@ class ModelServer:
         self._config = config
         self._models_config = config.model_server_config()
         metrics = Metrics()
+        runner = _runner(config, metrics)
         self._models = ModelRepository(
             ServableLoader(
                 metrics=metrics,
@@ -47,6 +49,7 @@ class ModelServer:
                 warmup=config.enable_model_warmup,
                 warmup_iterations=config.num_request_iterations_for_warmup or 1,
                 verify_digests=config.verify_digests,
+                check=runner.check if isinstance(runner, PerModelRunner) else None,
             ),
             retry=RetryPolicy(
                 max_retries=config.max_num_load_retries, interval_s=max(0, config.load_retry_interval_micros) / 1e6
@@ -56,7 +59,7 @@ class ModelServer:
         )
         prediction = Prediction(
             self._models,
-            _runner(config, metrics),
+            runner,
             metrics,
             as_content=config.enable_serialization_as_tensor_content,
             check_method=config.enable_signature_method_name_check,
@@ -81,7 +84,7 @@ class ModelServer:
             cors=config.rest_api_enable_cors_support,
         )
         self._rest: RestServer | None = None
-        self._watcher = Watcher(config, self._models, self._models_config)
+        self._watcher = Watcher(config, self._models)
         self.grpc_port = 0
 
     @property
@@ -137,4 +140,7 @@ def _runner(config: ServerConfig, metrics: Metrics) -> Runner:
     message = config.batching_parameters()
     if message is None:
         return DirectRunner(CPUS)
-    return BatchingRunner(BatchingParameters.from_message(message, cpus=CPUS), metrics)
+    parameters = BatchingParameters.from_message(message, cpus=CPUS)
+    if config.enable_per_model_batching_parameters:
+        return PerModelRunner(parameters, metrics, DirectRunner(CPUS))
+    return BatchingRunner(parameters, metrics)

@@ -22,7 +22,8 @@ def read_text_proto(path: str, message_class: type[AnyMessage]) -> AnyMessage:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read {path}: {exc}") from exc
     except text_format.ParseError as exc:
-        raise ConfigError(f"{path}:{exc}") from exc
+        words = str(exc).replace(pb.DESCRIPTOR.package, "tensorflow.serving")  # the name that its documents use
+        raise ConfigError(f"{path}:{words}") from exc
 
 
 def single_model(name: str, base_path: str) -> pb.ModelServerConfig:

@@ -14,6 +14,7 @@ DEFAULT_KEY = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
+EXAMPLES = "inputs"  # the input that takes tf.Examples
 _METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 
@@ -97,6 +98,23 @@ def check_types(signature: Signature, arrays: Mapping[str, np.ndarray]) -> None:
         if number != spec.dtype:
             expected, provided = (dtype_name(n).removeprefix("DT_").lower() for n in (spec.dtype, number))
             raise InvalidInputError(f"Expects arg[{position}] to be {expected} but {provided} is provided")
+
+
+def serialized_examples(sent: pb.Input) -> np.ndarray:
+    """The examples as bytes, each with the shared context put before it: protobuf merges what is joined so."""
+    match sent.WhichOneof("kind"):
+        case "example_list":
+            examples = list(sent.example_list.examples)
+        case "example_list_with_context":
+            shared = sent.example_list_with_context
+            examples = [shared.context + example for example in shared.examples]
+        case _:
+            examples = []
+    if not examples:
+        raise InvalidInputError("Input is empty.")
+    array = np.empty(len(examples), object)
+    array[:] = examples
+    return array
 
 
 def read_filter(signature: Signature, wanted: Iterable[str]) -> list[str]:

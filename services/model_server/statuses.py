@@ -15,6 +15,7 @@ from services.core.errors import (
     ModelResponseError,
     ModelTimeoutError,
     ModelUnavailableError,
+    NotFoundError,
     OverloadedError,
     ServiceError,
     UnauthorizedError,
@@ -37,6 +38,7 @@ GRPC_CODES: dict[type[ServiceError], grpc.StatusCode] = {
     DeadlineError: Code.RESOURCE_EXHAUSTED,  # it passed in the batching queue
     ClientGoneError: Code.CANCELLED,
     UnauthorizedError: Code.UNAUTHENTICATED,
+    NotFoundError: Code.NOT_FOUND,
     ModelNotFoundError: Code.NOT_FOUND,
     ModelUnavailableError: Code.UNAVAILABLE,
     ModelRefusedError: Code.UNAVAILABLE,

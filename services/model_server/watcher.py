@@ -4,8 +4,6 @@ import logging
 import threading
 import time
 
-from google.protobuf.message import Message
-
 from services.core.errors import ConfigError, ServiceError
 from services.model_server.config import ServerConfig
 from services.model_server.versions.repository import ModelRepository
@@ -18,10 +16,9 @@ _NEVER = float("inf")
 class Watcher:
     """Wakes when something is due, and does it."""
 
-    def __init__(self, config: ServerConfig, models: ModelRepository, applied: Message) -> None:
+    def __init__(self, config: ServerConfig, models: ModelRepository) -> None:
         self._config = config
         self._models = models
-        self._applied = applied
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -57,9 +54,8 @@ class Watcher:
     def _read_config(self) -> None:
         try:
             config = self._config.model_server_config()
-            if config != self._applied:
+            if config != self._models.config:  # also where HandleReloadConfigRequest has set another one meanwhile
                 self._models.apply(config)
-                self._applied = config
         except (ConfigError, ServiceError) as exc:
             log.error("configuration file not applied", extra={"error": str(exc)})
 

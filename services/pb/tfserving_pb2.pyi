@@ -489,7 +489,7 @@ class ServableVersionPolicy(_message.Message):
     def __init__(self, latest: _Optional[_Union[ServableVersionPolicy.Latest, _Mapping]] = ..., all: _Optional[_Union[ServableVersionPolicy.All, _Mapping]] = ..., specific: _Optional[_Union[ServableVersionPolicy.Specific, _Mapping]] = ...) -> None: ...
 
 class LoggingConfig(_message.Message):
-    __slots__ = ("log_collector_config", "sampling_config")
+    __slots__ = ("log_collector_config", "sampling_config", "custom_logging_config")
     class LogCollectorConfig(_message.Message):
         __slots__ = ("type", "filename_prefix")
         TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -497,16 +497,31 @@ class LoggingConfig(_message.Message):
         type: str
         filename_prefix: str
         def __init__(self, type: _Optional[str] = ..., filename_prefix: _Optional[str] = ...) -> None: ...
-    class SamplingConfig(_message.Message):
-        __slots__ = ("sampling_rate",)
+    class PerTaskSamplingConfig(_message.Message):
+        __slots__ = ("dc", "task_index", "sampling_rate")
+        DC_FIELD_NUMBER: _ClassVar[int]
+        TASK_INDEX_FIELD_NUMBER: _ClassVar[int]
         SAMPLING_RATE_FIELD_NUMBER: _ClassVar[int]
+        dc: str
+        task_index: int
         sampling_rate: float
-        def __init__(self, sampling_rate: _Optional[float] = ...) -> None: ...
+        def __init__(self, dc: _Optional[str] = ..., task_index: _Optional[int] = ..., sampling_rate: _Optional[float] = ...) -> None: ...
+    class SamplingConfig(_message.Message):
+        __slots__ = ("sampling_rate", "attributes", "per_task_sampling_configs")
+        SAMPLING_RATE_FIELD_NUMBER: _ClassVar[int]
+        ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+        PER_TASK_SAMPLING_CONFIGS_FIELD_NUMBER: _ClassVar[int]
+        sampling_rate: float
+        attributes: int
+        per_task_sampling_configs: _containers.RepeatedCompositeFieldContainer[LoggingConfig.PerTaskSamplingConfig]
+        def __init__(self, sampling_rate: _Optional[float] = ..., attributes: _Optional[int] = ..., per_task_sampling_configs: _Optional[_Iterable[_Union[LoggingConfig.PerTaskSamplingConfig, _Mapping]]] = ...) -> None: ...
     LOG_COLLECTOR_CONFIG_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_LOGGING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     log_collector_config: LoggingConfig.LogCollectorConfig
     sampling_config: LoggingConfig.SamplingConfig
-    def __init__(self, log_collector_config: _Optional[_Union[LoggingConfig.LogCollectorConfig, _Mapping]] = ..., sampling_config: _Optional[_Union[LoggingConfig.SamplingConfig, _Mapping]] = ...) -> None: ...
+    custom_logging_config: _any_pb2.Any
+    def __init__(self, log_collector_config: _Optional[_Union[LoggingConfig.LogCollectorConfig, _Mapping]] = ..., sampling_config: _Optional[_Union[LoggingConfig.SamplingConfig, _Mapping]] = ..., custom_logging_config: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
 
 class ModelConfig(_message.Message):
     __slots__ = ("name", "base_path", "model_type", "model_platform", "logging_config", "model_version_policy", "version_labels")

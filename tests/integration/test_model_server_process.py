@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 import requests
+from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.core.tensors import from_proto
@@ -187,9 +188,9 @@ def test_metrics_count_what_was_asked(tmp_path):
 
     assert ':tensorflow:serving:request_count{model_name="scale",status="OK"} 2' in page
     assert ':tensorflow:serving:request_count{model_name="scale",status="INVALID_ARGUMENT"} 1' in page
-    latency = ':tensorflow:serving:request_latency_count{model_name="scale",API="Predict",entrypoint="%s"} 1'
-    assert latency % "GRPC" in page
-    assert latency % "REST" in page
+    latency = ':tensorflow:serving:request_latency_count{model_name="scale",API="%s",entrypoint="%s"} 1'
+    assert latency % ("Predict", "GRPC") in page
+    assert latency % ("", "REST") in page  # as TensorFlow Serving labels it
     assert ':tensorflow:serving:runtime_latency_count{model_name="scale",API="Predict",runtime="TF1"} 2' in page
 
 
@@ -400,3 +401,21 @@ def test_a_classifier_under_the_denoisers_name_does_not_replace_it(tmp_path):
     assert "serving_default has no output denoised" in statuses[1].status.error_message
     assert list(answer.outputs) == ["denoised"]
     assert answer.model_spec.version.value == 1
+
+
+def test_the_next_poll_of_the_file_overwrites_a_reload(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+    write_scale_model(tmp_path / "other", 1)
+
+    def config(name):
+        return f'config {{ name: "{name}" base_path: "{tmp_path / name}" model_platform: "tensorflow" }}'
+
+    file = tmp_path / "models.config"
+    file.write_text(f"model_config_list {{ {config('scale')} }}")
+    both = text_format.Parse(f"model_config_list {{ {config('scale')} {config('other')} }}", pb.ModelServerConfig())
+    flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with process(*flags) as (_, channel, _rest):
+        call(channel, "HandleReloadConfigRequest", pb.ReloadConfigRequest(config=both), pb.ReloadConfigResponse)
+        assert _states(channel, "other") == {1: "AVAILABLE"}
+
+        _wait(lambda: _states(channel, "other") == {1: "END"})

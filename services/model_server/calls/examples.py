@@ -7,12 +7,19 @@ import numpy as np
 from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_name, dtype_number
 from services.model_server.calls.prediction import Prediction, require_spec, resolved_spec
-from services.model_server.signatures import CLASSIFY_METHOD, DEFAULT_KEY, REGRESS_METHOD, Signature
+from services.model_server.signatures import (
+    CLASSIFY_METHOD,
+    DEFAULT_KEY,
+    EXAMPLES,
+    REGRESS_METHOD,
+    Signature,
+    serialized_examples,
+)
 from services.model_server.statuses import Code, StatusError
 from services.model_server.versions.servable import Servable
 from services.pb import tfserving_pb2 as pb
 
-INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
+CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
 
 
 class Examples:
@@ -129,7 +136,7 @@ class Examples:
             )
         if len(signature.inputs) != 1:
             raise InvalidInputError("Expected one input Tensor.")
-        if INPUTS not in signature.inputs:
+        if EXAMPLES not in signature.inputs:
             raise InvalidInputError(f"No {kind} inputs found in SignatureDef: {_shown(servable, signature)}")
 
     def _run(
@@ -141,26 +148,9 @@ class Examples:
         deadline: float | None,
         api: str,
     ) -> tuple[int, Sequence[np.ndarray]]:
-        examples = serialized_examples(sent)
-        inputs = np.empty(len(examples), object)
-        inputs[:] = examples
-        arrays = self._prediction.run(servable, signature, {INPUTS: inputs}, names, deadline=deadline, api=api)
-        return len(examples), arrays
-
-
-def serialized_examples(sent: pb.Input) -> list[bytes]:
-    """The examples as bytes, each with the shared context put before it: protobuf merges what is joined so."""
-    match sent.WhichOneof("kind"):
-        case "example_list":
-            examples = list(sent.example_list.examples)
-        case "example_list_with_context":
-            shared = sent.example_list_with_context
-            examples = [shared.context + example for example in shared.examples]
-        case _:
-            examples = []
-    if not examples:
-        raise InvalidInputError("Input is empty.")
-    return examples
+        inputs = serialized_examples(sent)
+        arrays = self._prediction.run(servable, signature, {EXAMPLES: inputs}, names, deadline=deadline, api=api)
+        return len(inputs), arrays
 
 
 def _named(servable: Servable, key: str, complaint: str) -> Signature:

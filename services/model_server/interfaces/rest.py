@@ -98,14 +98,13 @@ class RestApi:
     def _call(self, verb: str, spec: pb.ModelSpec, body: bytes) -> bytes:
         started = time.perf_counter()
         deadline = time.monotonic() + self._timeout_s
-        api = verb.capitalize()
         try:
             answer = _CALLS[verb](self, spec, body, deadline)
         except ServiceError as exc:
             self._metrics.request_count.add((self._models.known_name(spec.name), code_of(exc).name))
             raise
         self._metrics.request_count.add((spec.name, "OK"))
-        self._metrics.request_latency.observe((spec.name, api, "REST"), 1e6 * (time.perf_counter() - started))
+        self._metrics.request_latency.observe((spec.name, "", "REST"), 1e6 * (time.perf_counter() - started))
         return answer
 
     def _predict(self, spec: pb.ModelSpec, body: bytes, deadline: float) -> bytes:

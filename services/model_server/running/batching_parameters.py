@@ -51,7 +51,8 @@ class BatchingParameters:
         if self.max_execution_batch_size > self.max_batch_size:
             raise ConfigError("batching: max_execution_batch_size must not be larger than max_batch_size")
         allowed = self.allowed_batch_sizes
-        if allowed and (list(allowed) != sorted(set(allowed)) or allowed[-1] != self.max_execution_batch_size):
+        largest = {self.max_execution_batch_size, self.max_batch_size}  # with splitting on, releases ask for either
+        if allowed and (list(allowed) != sorted(set(allowed)) or allowed[-1] not in largest):
             raise ConfigError(
                 f"batching: allowed_batch_sizes must rise and end with {self.max_execution_batch_size}, "
                 f"the largest batch, not be {list(allowed)}"

@@ -1,5 +1,6 @@
 """From a version folder to a servable that has seen its first requests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,14 @@ class ServableLoader:
     warmup: bool = True
     warmup_iterations: int = 1
     verify_digests: bool = True
+    check: Callable[[Path], None] | None = None  # of a version's folder, for what is not the engine's
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
         try:
             if self.verify_digests:
                 verify(path)
+            if self.check is not None:
+                self.check(path)
             servable = Servable(name, version, path, load_engine(path, self.engine))
             if self.warmup:
                 replay(servable, self.metrics, iterations=self.warmup_iterations)

@@ -80,6 +80,11 @@ class ModelRepository:
         """The configured models."""
         return list(self._models.values())
 
+    @property
+    def config(self) -> pb.ModelServerConfig | None:
+        """The configuration in force."""
+        return self._config
+
     # ---- what changes it
 
     def on_change(self, listener: Callable[[], None]) -> None:

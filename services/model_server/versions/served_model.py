@@ -162,6 +162,13 @@ class ServedModel:
                 f"No versions of servable {self.name} found under base path {base_path}: "
                 f"a version is a folder whose name is a number, such as {base_path / '1'}"
             )
+        elif not wanted_versions(self.config.model_version_policy, found):
+            asked = ", ".join(map(str, self.config.model_version_policy.specific.versions)) or "none"
+            there = ", ".join(map(str, sorted(found)))
+            self._complain(
+                f"No version of servable {self.name} that its version policy asks for ({asked}) found under base path "
+                f"{base_path}: there is {there}"
+            )
         else:
             self.problem = ""
         self._found = found

@@ -1,4 +1,4 @@
-"""Warm-up: replay the requests a version brings along, before anybody waits for its first answer."""
+"""Warm-up: replay the requests a version brings along, before a caller waits for its first answer."""
 
 import logging
 import struct
@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from services.core.errors import ServiceError
 from services.model_server.engines.base import LoadError
 from services.model_server.metrics import Metrics
-from services.model_server.signatures import pick, read_filter, read_inputs
+from services.model_server.signatures import EXAMPLES, pick, read_filter, read_inputs, serialized_examples
 from services.model_server.versions.servable import Servable
 from services.pb import tfserving_pb2 as pb
 
@@ -25,7 +25,7 @@ _FOOTER_BYTES = 4  # checksum of the data
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file. Lengths are checked; checksums are left to whoever wrote the file."""
+    """The records of a TFRecord file. Lengths are checked, checksums are not."""
     with path.open("rb") as file:
         size = path.stat().st_size
         while header := file.read(_HEADER.size):
@@ -59,11 +59,25 @@ def replay(servable: Servable, metrics: Metrics, *, iterations: int) -> None:
 
 
 def _replay_one(servable: Servable, entry: pb.PredictionLog) -> None:
-    kind = entry.WhichOneof("log_type")
-    if kind != "predict_log":
-        log.warning("warm-up request left out: only Predict is replayed", extra={"kind": kind})
-        return
-    request = entry.predict_log.request
-    signature = pick(servable.signatures, request.model_spec.signature_name)
-    inputs = read_inputs(signature, request.inputs)
-    servable.engine.run(signature.key, inputs, read_filter(signature, request.output_filter))
+    match entry.WhichOneof("log_type"):
+        case "predict_log":
+            request = entry.predict_log.request
+            signature = pick(servable.signatures, request.model_spec.signature_name)
+            inputs = read_inputs(signature, request.inputs)
+            servable.engine.run(signature.key, inputs, read_filter(signature, request.output_filter))
+        case "classify_log":
+            _replay_examples(servable, entry.classify_log.request.model_spec, entry.classify_log.request.input)
+        case "regress_log":
+            _replay_examples(servable, entry.regress_log.request.model_spec, entry.regress_log.request.input)
+        case "multi_inference_log":
+            for task in entry.multi_inference_log.request.tasks:
+                _replay_examples(servable, task.model_spec, entry.multi_inference_log.request.input)
+        case kind:
+            log.warning("warm-up request left out", extra={"kind": kind})
+
+
+def _replay_examples(servable: Servable, spec: pb.ModelSpec, sent: pb.Input) -> None:
+    signature = pick(servable.signatures, spec.signature_name)
+    if set(signature.inputs) != {EXAMPLES}:
+        raise LoadError(f"signature {signature.key} does not take tf.Examples")
+    servable.engine.run(signature.key, {EXAMPLES: serialized_examples(sent)}, list(signature.outputs))

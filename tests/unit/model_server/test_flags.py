@@ -138,7 +138,13 @@ def test_a_model_config_file_is_read(written):
             name: 'denoiser' base_path: '/models/denoiser' model_platform: 'tensorflow'
             model_version_policy { specific { versions: 1 versions: 2 } }
             version_labels { key: 'stable' value: 1 }
-            logging_config { sampling_config { sampling_rate: 0.1 } }
+            logging_config {
+              log_collector_config { type: "request_logger" filename_prefix: "/tmp/log" }
+              sampling_config {
+                sampling_rate: 0.1 attributes: 1 per_task_sampling_configs { dc: "a" task_index: 0 sampling_rate: 1.0 }
+              }
+              custom_logging_config { type_url: "type.googleapis.com/x" }
+            }
           }
           config { name: "classifier" base_path: "/models/classifier" model_platform: "tensorflow" }
         }""")
@@ -154,8 +160,9 @@ def test_a_model_config_file_is_read(written):
 def test_a_mistake_in_a_file_is_named_with_its_place(written, text):
     path = written(text)
 
-    with pytest.raises(ConfigError, match=path):
+    with pytest.raises(ConfigError, match=path) as raised:
         ServerConfig(model_config_file=path).model_server_config()
+    assert "cleardigits" not in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_named():

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from services.core.errors import ConfigError, DeadlineError, InvalidInputError
-from services.model_server.engines.base import ComputeError
+from services.model_server.engines.base import ComputeError, LoadError
 from services.model_server.metrics import Metrics
 from services.model_server.running.batching import BatchingRunner
 from services.model_server.running.batching_parameters import BatchingParameters
+from services.model_server.running.per_model import PerModelRunner
 from services.model_server.running.runners import DirectRunner
 from services.model_server.signatures import Signature, TensorSpec
 from services.model_server.statuses import Code, StatusError
@@ -290,6 +291,33 @@ def test_without_batching_no_more_run_at_once_than_there_are_slots(engine, serva
 
 
 # ---- the parameters file
+
+
+def per_model(common=None):
+    return PerModelRunner(common or BatchingParameters(num_batch_threads=3), Metrics(), DirectRunner(1))
+
+
+def test_per_model_parameters_are_those_of_the_versions_own_file(engine, tmp_path):
+    (tmp_path / "batching_params.pbtxt").write_text("max_batch_size { value: 2 } num_batch_threads { value: 9 }")
+    batching, servable = per_model(), Servable("m", 1, tmp_path, engine)
+
+    with pytest.raises(InvalidInputError, match="Task size 3 is larger than maximum input batch size 2"):
+        ask(batching, servable, rows(1, 2, 3))
+    assert ask(batching, servable, rows(1))[0].tolist() == [[2.0, 3.0]]
+    assert batching._runners[servable]._parameters.num_batch_threads == 3
+
+
+def test_per_model_a_version_without_a_file_is_not_batched(engine, tmp_path):
+    batching, servable = per_model(BatchingParameters(max_batch_size=1)), Servable("m", 1, tmp_path, engine)
+
+    assert ask(batching, servable, rows(1, 2))[0].tolist() == [[2.0, 3.0], [4.0, 5.0]]
+
+
+def test_per_model_a_file_with_a_mistake_fails_the_load(tmp_path):
+    (tmp_path / "batching_params.pbtxt").write_text("max_batch_sise { value: 2 }")
+
+    with pytest.raises(LoadError, match="max_batch_sise"):
+        per_model().check(tmp_path)
 
 
 def test_defaults_are_tensorflow_servings():

@@ -402,3 +402,12 @@ def test_files_that_go_while_a_version_is_looked_at_are_left_out(tmp_path, monke
 
     assert names == ["a", "c"]
     assert fingerprint(tmp_path / "gone") == ()
+
+
+def test_a_specific_version_that_is_absent_is_named(world):
+    """A reload said "due to error: }"."""
+    world.add(1)
+    world.apply(specific(7))
+
+    with pytest.raises(StatusError, match=r"asks for \(7\) found under base path .*: there is 1\}"):
+        world.models.require_available()

@@ -94,3 +94,28 @@ def test_records_are_read_one_by_one(tmp_path):
     path.write_bytes(record(b"one") + record(b"") + record(b"three"))
 
     assert list(read_records(path)) == [b"one", b"", b"three"]
+
+
+def test_classify_regress_and_multi_inference_are_replayed_too(tmp_path):
+    sent = pb.Input(example_list=pb.Input.ExampleList(examples=[b"one", b"two"]))
+    text = pb.TensorInfo(name="in:0", dtype=pb.DT_STRING)
+    definition = pb.SignatureDef(inputs={"inputs": text}, outputs={"outputs": pb.TensorInfo(name="out:0")})
+    calls = []
+    engine = SimpleNamespace(
+        definitions={"regress": definition},
+        run=lambda key, inputs, outputs: calls.append((key, inputs["inputs"].tolist(), outputs)),
+    )
+    servable = Servable("m", 1, tmp_path, engine)
+    spec = pb.ModelSpec(name="m", signature_name="regress")
+    tasks = [pb.MultiInferenceRequest.InferenceTask(model_spec=spec)]
+    logs = [
+        pb.PredictionLog(classify_log={"request": pb.ClassificationRequest(model_spec=spec, input=sent)}),
+        pb.PredictionLog(regress_log={"request": pb.RegressionRequest(model_spec=spec, input=sent)}),
+        pb.PredictionLog(multi_inference_log={"request": pb.MultiInferenceRequest(tasks=tasks, input=sent)}),
+    ]
+    (tmp_path / FILE_NAME).parent.mkdir()
+    write(servable, b"".join(record(log.SerializeToString()) for log in logs))
+
+    replay(servable, Metrics(), iterations=1)
+
+    assert calls == [("regress", [b"one", b"two"], ["outputs"])] * 3
