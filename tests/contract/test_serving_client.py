@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from tensorflow_serving.apis import predict_pb2  # the descriptors of both are in this process
 
 from services.serving_client import ServingClient
 from tests.support.model_server import model_server, write_scale_model
@@ -52,8 +53,6 @@ def test_versions_and_failures_are_the_servers(address):
 
 
 def test_it_works_beside_tensorflow_serving_api(address):
-    from tensorflow_serving.apis import predict_pb2  # the descriptors of both are in this process now
-
     with ServingClient(address) as client:
         answer = client.predict("scale", {"x": np.float32([[1, 2]])})
 
