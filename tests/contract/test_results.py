@@ -1,8 +1,11 @@
 """Numbers in documents are those of docs/results/evaluation.json, and every page is of the shipped models."""
 
+import json
+
+import onnxruntime
 import pytest
 
-from services.core.model_digest import pair, stamps
+from services.core.model_digest import CARD, file_digests, newest, pair, stamps
 from services.evaluator.measure.results import read
 from services.evaluator.report import markdown, plots
 
@@ -72,3 +75,19 @@ def test_every_page_of_figures_is_of_the_shipped_models(page):
 
 def test_pages_listed_as_of_an_earlier_pair_exist():
     assert OF_AN_EARLIER_PAIR.keys() <= {path.relative_to(DOCS).as_posix() for path in PAGES}
+
+
+@pytest.mark.parametrize("model", ["denoiser", "classifier"])
+def test_the_card_of_a_shipped_version_tells_of_the_files_beside_it(model):
+    """The card is no part of the digest: it is held to the files here."""
+    folder = markdown.ROOT / "models" / model
+    version = folder / str(newest(folder))
+    card = json.loads((version / CARD).read_text(encoding="utf-8"))
+    session = onnxruntime.InferenceSession(version / "model.onnx", providers=["CPUExecutionProvider"])
+
+    def shapes(tensors):
+        return {each.name: [size if isinstance(size, int) else -1 for size in each.shape] for each in tensors}
+
+    assert card["files_sha256"] == file_digests(version)
+    assert {name: shape for name, (_, shape) in card["signature"]["inputs"].items()} == shapes(session.get_inputs())
+    assert {name: shape for name, (_, shape) in card["signature"]["outputs"].items()} == shapes(session.get_outputs())
