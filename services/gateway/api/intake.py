@@ -18,14 +18,17 @@ from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.line_options import LineOptions
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
-from services.gateway.api.options import Options
+from services.gateway.api.options import Options, options_of, told
+from services.gateway.api.results import Columns, check_size, results_json
 from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.decoders import Decoders
+from services.gateway.decoding.frames import Part
 from services.gateway.limits import Limits
 
 TASKS = "services.gateway.api.tasks"  # for Decoders
 SMALL_BYTES = 16 * 1024  # of a body, before and after it is inflated
-SMALL_PICTURES = 8  # encoded, in one body
+SMALL_PICTURES = 8  # encoded, in one body or answer
+SMALL_RESULTS = 64  # in one answer
 SMALL_LINES = 1  # the same for lines: finding one takes a millisecond
 
 
@@ -57,8 +60,7 @@ class Intake:
                 pass
         arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
         answer = await self._decoders.run("recognize", [body], arguments, until_s=until_s)
-        given = answer.head["options"]
-        return _array(answer.parts), Options(**given | {"include": frozenset(given["include"])})
+        return _array(answer.parts), options_of(answer.head["options"])
 
     async def read(
         self,
@@ -103,6 +105,21 @@ class Intake:
             return read_predict_body(small, self._limits)
         answer = await self._decoders.run("predict", [body], self._common(encoding), until_s=until_s)
         return _array(answer.parts), bool(answer.head["by_row"])
+
+    def check_answer(self, count: int, options: Options) -> None:
+        """TooLargeError where an answer for so many images would be larger than any may be."""
+        check_size(count, options, max_bytes=self._limits.max_answer_bytes)
+
+    async def results(self, columns: Columns, options: Options, *, until_s: float) -> bytes:
+        """The JSON list of results; many, and pictures of more than a few, are written in a decoder process."""
+        pictures = columns.images is not None or bool(columns.denoised)
+        if len(columns.digits) <= (SMALL_PICTURES if pictures else SMALL_RESULTS):
+            return results_json(columns, options)
+        rows = columns.present()
+        arguments = {"options": told(options), "columns": list(rows)}
+        parts: list[Part] = [*rows.values(), *columns.denoised]
+        answer = await self._decoders.run("results", parts, arguments, until_s=until_s)
+        return bytes(answer.parts[0])
 
     def _small(self, body: bytes, encoding: str | None) -> bytes | None:
         """The body as it is read, if that is little; None for a decoder process."""

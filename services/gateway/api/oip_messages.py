@@ -18,6 +18,7 @@ from services.core.errors import InvalidInputError
 from services.core.pixels import PIXELS, SIDE
 from services.gateway.api.bodies import parse_json
 
+MOST = 1e6  # of a pixel: sums over larger ones overflow inside the models, which are then blamed
 LENGTH_HEADER = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
 _NAME_OF = {dtype: name for name, dtype in DATATYPES.items()}
@@ -116,8 +117,11 @@ def _images(inputs: object, tensors: bytes) -> np.ndarray:
     array = _tensor(entry, DATATYPES[str(datatype)], math.prod(shape), tensors).reshape(-1, SIDE, SIDE, 1)
     if array.dtype == np.uint8:
         return array / np.float32(255)
-    if not math.isfinite(float(array.min())) or not math.isfinite(float(array.max())):
+    low, high = float(array.min()), float(array.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidInputError(f"{_INPUT} holds values that are not finite")
+    if low < -MOST or high > MOST:
+        raise InvalidInputError(f"{_INPUT} holds values from {low:g} to {high:g}; they lie within {MOST:g} of 0")
     return array
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from services.core.errors import InvalidInputError
@@ -37,6 +37,16 @@ class Options:
         """These options with those of `given` in their place; keys that are no option are refused."""
         changes = checked(given, _CHECKS)
         return replace(self, **changes) if changes else self
+
+
+def told(options: Options) -> dict[str, object]:
+    """As JSON has it, for another process."""
+    return asdict(options) | {"include": sorted(options.include)}
+
+
+def options_of(value: Mapping[str, Any]) -> Options:
+    """What `told` has told."""
+    return Options(**{**value, "include": frozenset(value["include"])})
 
 
 def checked(given: Mapping[str, object], checks: Mapping[str, Check]) -> dict[str, Any]:

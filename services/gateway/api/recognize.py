@@ -1,10 +1,7 @@
 """POST /v1/recognize: body -> images -> chain -> answer."""
 
-import asyncio
 import time
 from dataclasses import dataclass
-
-import numpy as np
 
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api import answers
@@ -15,11 +12,9 @@ from services.gateway.api.operations import Operation
 from services.gateway.api.options import Options
 from services.gateway.captures.capture import Captures
 from services.gateway.metrics import Metrics
-from services.gateway.reading.chain import Reading
 from services.gateway.reading.reader import Reader
 
 RECOGNIZE = "/v1/recognize"
-QUICK_RESULTS = 64  # answers for more images, and answers with pictures in them, are written in a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +46,26 @@ class Recognize:
         self.metrics.decoded(spent_s)
         request.timings_ms["decode"] = round(1e3 * spent_s, 2)
         request.images = len(images)
+        only_scores = answers.takes_npy(request.headers.get("accept"))
+        if not only_scores:
+            self.intake.check_answer(len(images), options)
         reading = await self.reader.read(images, denoise=options.denoise, call=request.call)
         self.metrics.answered(reading, self.min_confidence)
         if self.captures is not None:
             self.captures.offer(request.id, images, reading)
         for stage, spent_ms in reading.timings_ms.items():
             request.timings_ms[stage] = round(spent_ms, 2)
-        if len(images) <= QUICK_RESULTS and not options.include:
-            return self._answer(request, images, options, reading)
-        return await asyncio.to_thread(self._answer, request, images, options, reading)
-
-    def _answer(self, request: Request, images: np.ndarray, options: Options, reading: Reading) -> Answer:
+        if only_scores:
+            return answers.scores_only(reading, timings_ms=_timings(request))
+        columns = answers.columns_of(reading, images, options, min_confidence=self.min_confidence)
+        results = await self.intake.results(columns, options, until_s=request.deadline.at_s)
         return answers.recognized(
-            reading,
-            images,
-            options,
-            names=self.names,
-            request_id=request.id,
-            timings_ms=request.timings_ms | {"total": round(1e3 * (time.monotonic() - request.started_s), 2)},
-            min_confidence=self.min_confidence,
-            accept=request.headers.get("accept"),
+            reading, results, names=self.names, request_id=request.id, timings_ms=_timings(request)
         )
+
+
+def _timings(request: Request) -> dict[str, float]:
+    return request.timings_ms | {"total": round(1e3 * (time.monotonic() - request.started_s), 2)}
 
 
 def _check(request: Request) -> None:

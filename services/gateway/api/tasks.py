@@ -1,4 +1,4 @@
-"""What runs in a decoder process, by name: bodies of requests -> arrays."""
+"""What runs in a decoder process, by name: bodies of requests -> arrays, arrays -> large answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from services.core.budget import LARGE_BYTES
 from services.core.compression import inflate, is_encoded
 from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.oip_messages import read_infer_request
+from services.gateway.api.options import options_of, told
+from services.gateway.api.results import Columns, results_json
 from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.frames import Frame, Part
 from services.gateway.decoding.process import Allowance
@@ -35,7 +39,7 @@ def _recognize(parts: list[Part], arguments: Mapping[str, Any], allowance: Allow
         limits=limits,
         budget=limits.budget(allowance.until_s, allowance.alone),
     )
-    return Frame({"options": asdict(options) | {"include": sorted(options.include)}}, [images])
+    return Frame({"options": told(options)}, [images])
 
 
 def _read(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
@@ -75,4 +79,12 @@ def _predict(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
     return Frame({"by_row": by_row}, [images])
 
 
-TASKS = {"recognize": _recognize, "read": _read, "infer": _infer, "predict": _predict}
+def _results(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
+    if sum(part.nbytes for part in parts if isinstance(part, np.ndarray)) > LARGE_BYTES:
+        allowance.alone()
+    names = arguments["columns"]
+    columns = Columns(**dict(zip(names, parts, strict=False)), denoised=parts[len(names) :])
+    return Frame({}, [results_json(columns, options_of(arguments["options"]))])
+
+
+TASKS = {"recognize": _recognize, "read": _read, "infer": _infer, "predict": _predict, "results": _results}

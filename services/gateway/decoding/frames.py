@@ -22,6 +22,7 @@ Part = bytes | bytearray | memoryview | np.ndarray
 _DTYPES: dict[str, np.dtype[Any]] = {
     "u1": np.dtype("u1"),
     "f4": np.dtype("<f4"),
+    "f8": np.dtype("<f8"),
     "i8": np.dtype("<i8"),
     "b1": np.dtype("?"),
 }

@@ -195,6 +195,15 @@ def test_bytes_that_belong_to_no_tensor_are_invalid():
         read(request(), b"1234")
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38, 1.1e6])
+def test_pixels_so_large_that_models_overflow_are_invalid(value, images):
+    """Issue 15.6: finite 3e38 was answered 502, blaming the model."""
+    images[0, 0, 0] = value
+
+    with pytest.raises(InvalidInputError, match="they lie within"):
+        read(*binary(images))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_invalid(value, images):
     images[0, 0, 0] = value
