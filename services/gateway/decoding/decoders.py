@@ -7,6 +7,7 @@ with the first task, or by `start`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -27,7 +28,10 @@ PROCESSES = 2
 MEMORY_BYTES = 256 * 1024 * 1024  # that one process may add to what its libraries take
 WAITING = 64  # tasks that may wait for a process; beyond them the answer is 503
 LARGE_BYTES = 128 * 1024  # tasks with more than this leave one process to the others
+RETRY_S = 0.2
 MOST_ANSWER_BYTES = 128 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).parents[3]
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
@@ -144,8 +148,9 @@ class Decoders:
         while True:
             try:
                 decoder = await (await self._living_parent()).fork()
-            except ConnectionError:
-                await asyncio.sleep(0.1)
+            except OSError as error:  # the parent is gone, or descriptors, processes or memory are short
+                log.warning("a decoder cannot be started", extra={"reason": str(error)})
+                await asyncio.sleep(RETRY_S)
             else:
                 self._all.add(decoder)
                 self._idle.put_nowait(decoder)

@@ -56,7 +56,8 @@ _MOST_BYTES = 1 << 31  # the gateway bounds what it sends
 def main(argv: list[str]) -> int:
     """Import the tasks, say so, fork decoders until the gateway closes its end."""
     module, memory_bytes = argv
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the gateway ends us by its socket
+    for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole group; the gateway ends us by its socket
+        signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=os.dup(0))
     tasks: Mapping[str, Task] = importlib.import_module(module).TASKS
     turn = os.memfd_create("turn")  # a lock on it belongs to a process, and ends with it

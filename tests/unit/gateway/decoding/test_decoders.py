@@ -1,6 +1,7 @@
 """Decoder processes: bounded, killed at the deadline, replaced; what goes wrong in one costs one request."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -172,6 +173,35 @@ def test_when_the_parent_of_all_dies_nobody_notices():
         assert await pid_of(decoders) != before
 
     run(use)
+
+
+def test_a_process_is_replaced_although_descriptors_were_short_for_a_while():
+    async def use(decoders: Decoders) -> None:
+        before = await pid_of(decoders)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("services.gateway.decoding.decoders.socket.socketpair", out_of_descriptors)
+            with pytest.raises(InvalidInputError):
+                await decoders.run("crash", [], until_s=soon())
+            with pytest.raises(DeadlineError):
+                await decoders.run("echo", [], until_s=time.monotonic() + 0.3)
+        assert await pid_of(decoders) != before
+
+    run(use, processes=1)
+
+
+def out_of_descriptors():
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_signals_for_the_whole_group_end_no_work():
+    async def use(decoders: Decoders) -> None:
+        before = await pid_of(decoders)
+        for pid in (before, decoders._parent._process.pid):
+            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGINT)
+        assert await pid_of(decoders) == before
+
+    run(use, processes=1)
 
 
 def test_nothing_outlives_a_gateway_that_was_killed():
