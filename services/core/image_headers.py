@@ -23,6 +23,11 @@ _READERS: tuple[tuple[str, bytes | tuple[bytes, ...], Callable[[bytes], ImageHea
 )
 
 
+def is_image(data: bytes) -> bool:
+    """Whether it starts as a file of a format that is read."""
+    return any(data.startswith(starts) for _, starts, _ in _READERS)
+
+
 def read_header(data: bytes) -> ImageHeader:
     """The format of `data` by its first bytes, its size and its cost; InvalidInputError if it is none that we read."""
     for name, starts, read in _READERS:

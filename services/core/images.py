@@ -13,7 +13,7 @@ from services.core import small_png
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError
 from services.core.formats.header import ImageHeader
-from services.core.image_headers import read_header
+from services.core.image_headers import is_image, read_header
 
 LARGE_PIXELS = 1 << 20  # larger pictures without transparency are decoded to grey at once: a third of the memory
 ENOUGH_SIDE = 1500  # a JPEG is decoded at half, a quarter or an eighth of its size while its longer side keeps so much
@@ -70,6 +70,8 @@ def decode(data: bytes, *, max_pixels: int, budget: Budget | None = None) -> np.
 def decode_small(data: bytes, *, max_pixels: int) -> np.ndarray:
     """`decode` for what costs microseconds, whatever the file claims; NotSmallError for all other files."""
     picture = small_png.decode(data)
+    if picture is None and not is_image(data):
+        read_header(data)  # says what is wrong, and needs no decoder for it
     if picture is None or picture.shape[0] * picture.shape[1] > max_pixels:
         raise NotSmallError
     return picture

@@ -93,6 +93,12 @@ def test_a_decoder_process_reads_the_same(pictures):
         assert asdict(options) == asdict(expected_options)
 
 
+@pytest.mark.parametrize("body", [b"", b"%PDF-1.7", b"text"])
+def test_what_is_no_image_needs_no_decoder_to_be_refused(body):
+    with pytest.raises(InvalidInputError, match="0 bytes|not a PNG"):
+        small(body, "image/png")
+
+
 @pytest.mark.parametrize("extension", [".jpg", ".webp", ".bmp", ".gif", ".tiff"])
 def test_other_formats_are_never_decoded_on_the_event_loop(extension, pictures):
     body = encoded(cv2.cvtColor(pictures[0], cv2.COLOR_GRAY2BGR), extension)
