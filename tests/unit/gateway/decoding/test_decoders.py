@@ -21,7 +21,7 @@ TASKS = "tests.support.decoder_tasks"
 ROOT = Path(__file__).parents[4]
 
 
-def soon(seconds: float = 20.0) -> float:
+def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -45,10 +45,10 @@ async def pid_of(decoders: Decoders) -> int:
 def test_bytes_and_arrays_come_back_as_they_went(rng):
     parts = [b"", bytes(1_000_000), rng.random((3, 28, 28, 1), np.float32), np.empty((0, 5), np.uint8), np.arange(3)]
 
-    answer = run(lambda decoders: decoders.run("echo", parts, {"name": ["é", 1]}, until_s=soon(9)))
+    answer = run(lambda decoders: decoders.run("echo", parts, {"name": ["é", 1]}, until_s=soon(50)))
 
     assert answer.head["arguments"] == {"name": ["é", 1]}
-    assert 0 < answer.head["remaining_s"] <= 9
+    assert 0 < answer.head["remaining_s"] <= 50
     for sent, received in zip(parts, answer.parts, strict=True):
         if isinstance(sent, bytes):
             assert bytes(received) == sent
@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_gives_up_its_turn():
     async def use(decoders: Decoders) -> None:
         with pytest.raises(DeadlineError):
             await decoders.run("alone", [], {"seconds": 60}, until_s=time.monotonic() + 0.3)
-        await decoders.run("alone", [], {"seconds": 0}, until_s=soon(5))
+        await decoders.run("alone", [], {"seconds": 0}, until_s=soon())
 
     run(use)
 
