@@ -1,7 +1,7 @@
 """The conformance kit's table against our server, and against the real one where there is one.
 
-CLEARDIGITS_TFSERVING=host:port,host:port names a TensorFlow Serving's gRPC and REST ports; it serves version 1 of the
-shipped denoiser as `denoiser` with the flags of docker-compose.yml and --enable_batching.
+CLEARDIGITS_TFSERVING=host:port,host:port names a TensorFlow Serving's gRPC and REST ports; it serves the
+shipped denoiser as version 1 of `denoiser` with the flags of docker-compose.yml and --enable_batching.
 """
 
 import os
@@ -31,7 +31,8 @@ def server(request, tmp_path_factory):
         return
     base = tmp_path_factory.mktemp("models") / "denoiser"
     base.mkdir()
-    (base / "1").symlink_to(ROOT / "models/denoiser/1")
+    newest = max((ROOT / "models/denoiser").iterdir(), key=lambda folder: int(folder.name))
+    (base / "1").symlink_to(newest)
     with model_server(model_name="denoiser", model_base_path=str(base)) as running:
         yield "ours", running.channel, running.rest
 
