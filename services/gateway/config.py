@@ -50,7 +50,7 @@ class GatewayConfig:
     queue_images: int = 2048  # images that may wait; beyond them the answer is 503 with Retry-After
 
     # What it is sure of
-    min_confidence: float = 0.5  # below it an answer says "accepted": false; 0 to 1
+    min_confidence: float = 0.6  # below it an answer says "accepted": false; 0 to 1
 
     # Limits of one request
     max_body_bytes: int = 32 * 1024 * 1024  # body size, before and after gzip
