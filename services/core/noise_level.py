@@ -3,8 +3,9 @@
 The estimate of the noise is Immerkaer's (1996): a kernel that a smooth surface and a straight edge both answer with 0,
 second difference across times second difference down, leaves noise alone; its mean size is the noise's standard
 deviation up to a constant. It says nothing of a blurred, striped or partly hidden picture. Those give themselves away
-by what every picture made the MNIST way has: 20 pixels of ink on its longer side, its centre of mass in the middle,
-and few places where full ink ends at nothing, without a half-covered pixel in between.
+by what every picture made the MNIST way has: full ink, 20 pixels of it on its longer side, its centre of mass in the
+middle, and few places where full ink ends at nothing, without a half-covered pixel in between. A digit that is as clean
+and only out of place is better read as it is: near the edge of the picture the denoiser sees too little of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 QUIET = 0.055  # estimated noise; 99 % of clean digits stay below 0.054
 OFF_CENTRE_PX = 0.52  # MNIST moves digits by whole pixels: half a pixel remains, and a rounding error
 BOX_PX = (19, 20)  # longer side of the ink
+MOVED_PX = 2.4  # centre of a digit that is out of place; what hides or blurs a part seldom moves it so far
+MOVED_ABRUPT_ENDS = 8  # more of them are the straight edges of what hides a part
+MOVED_LONGER_PX = 18  # of the ink of such a digit; the edge of the picture may cut some of it
 ABRUPT_ENDS = 4  # neighbours of full ink and none; half of all clean digits have more, most cut ones do
 FULL, NONE = 0.95, 0.01
 INK = 0.1  # what a row or column must add up to, to hold ink
@@ -41,8 +45,11 @@ def worth_denoising(images: np.ndarray, levels: np.ndarray) -> np.ndarray:
     down, across = _extent(pictures.sum(axis=2)), _extent(pictures.sum(axis=1))
     longer = np.maximum(down[1], across[1])
     off_centre = np.maximum(down[0], across[0])
-    unharmed = (levels <= QUIET) & (off_centre <= OFF_CENTRE_PX) & (longer >= BOX_PX[0]) & (longer <= BOX_PX[1])
-    return ~(unharmed & (_abrupt_ends(pictures) <= ABRUPT_ENDS))
+    quiet = (levels <= QUIET) & (longer <= BOX_PX[1]) & (pictures.max(axis=(1, 2)) >= FULL)
+    ends = _abrupt_ends(pictures)
+    unharmed = (off_centre <= OFF_CENTRE_PX) & (longer >= BOX_PX[0]) & (ends <= ABRUPT_ENDS)
+    moved = (off_centre > MOVED_PX) & (longer >= MOVED_LONGER_PX) & (ends <= MOVED_ABRUPT_ENDS)
+    return ~(quiet & (unharmed | moved))
 
 
 def _abrupt_ends(pictures: np.ndarray) -> np.ndarray:

@@ -62,13 +62,16 @@ def test_noise_is_worth_it(kind, level, clean, rng):
     assert worth_denoising(noisy, estimate(noisy)).mean() > 0.99
 
 
-@pytest.mark.parametrize("kind", ["motion_blur", "occlusion"])
-def test_so_is_harm_that_is_no_noise(kind, clean, rng):
-    """Its estimate is as low as that of clean pictures: the ink's extent and centre give it away."""
+@pytest.mark.parametrize(("kind", "share"), [("motion_blur", 0.95), ("occlusion", 0.6)])
+def test_so_is_harm_that_is_no_noise(kind, share, clean, rng):
+    """Its estimate is as low as that of clean pictures: the ink's extent and centre give it away.
+
+    A digit half hidden may pass for one that is out of place: of MNIST's, 72 % do not, and half a point is lost.
+    """
     harmed = noise.NOISES[kind](np.repeat(clean, 20, axis=0), 1.0, rng)
 
     assert np.median(estimate(harmed)) <= QUIET
-    assert worth_denoising(harmed, estimate(harmed)).mean() > 0.95
+    assert worth_denoising(harmed, estimate(harmed)).mean() > share
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
@@ -76,3 +79,19 @@ def test_an_empty_picture_is_answered(grey):
     empty = np.full((2, 28, 28, 1), grey, np.float32)
 
     assert worth_denoising(empty, estimate(empty)).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("distance", [3, 4, 5])
+@pytest.mark.parametrize("direction", [(0, 1), (0, -1)])
+def test_a_clean_digit_out_of_place_is_left_alone(distance, direction, clean):
+    """Denoised, digits moved by 5 pixels were read 1.5 points worse than as they were."""
+    moved = np.roll(clean, tuple(distance * step for step in direction), (1, 2))
+
+    assert not worth_denoising(moved, estimate(moved)).any()
+
+
+@pytest.mark.parametrize("kind", ["haze", "bright_stripes", "scribble", "spatter", "brightness"])
+def test_what_is_drawn_over_or_lit_otherwise_is_worth_it(kind, clean, rng):
+    harmed = noise.NOISES[kind](np.repeat(clean, 20, axis=0), 0.5, rng)
+
+    assert worth_denoising(harmed, estimate(harmed)).mean() > 0.97
