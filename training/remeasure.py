@@ -1,6 +1,6 @@
 """Measure the newest pair again, on the whole test set, and write the figures into both model cards.
 
-python -m training.remeasure          # prints the table of training/README.md; the models themselves stay as they are
+python -m training.remeasure          # also rewrites the table of training/README.md; the models stay as they are
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument("--measured", type=int, help="test images (default: all of them)")
     parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
+    parser.add_argument("--readme", type=Path, default=Path("training/README.md"), help="default: %(default)s")
     args = parser.parse_args(argv)
     try:
         test = split(load_mnist(mnist_path(args.mnist)), validation=1, seed=0).test[: args.measured]
@@ -46,8 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder, card in zip(folders, cards, strict=True):
         card["results"] = measured
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    print(table(measured))
+    _show(measured, args.readme)
     return 0
+
+
+def _show(measured: Mapping[str, Any], readme: Path) -> None:
+    """Print the table of targets and put it in the place of the one that the document has."""
+    text = readme.read_text(encoding="utf-8")
+    start = text.index(table(measured).splitlines()[0])
+    end = text.index("\n\n", start)
+    readme.write_text(text[:start] + table(measured) + text[end:], encoding="utf-8")
+    print(table(measured))
 
 
 def _newest(home: Path) -> Path:
@@ -56,7 +67,7 @@ def _newest(home: Path) -> Path:
     return home / str(found[-1])
 
 
-def _card(folder: Path) -> dict[str, object]:
+def _card(folder: Path) -> dict[str, Any]:
     """The card, of files that are the ones it describes."""
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     if card["files_sha256"] != file_digests(folder):
