@@ -325,7 +325,7 @@ def test_probes_are_answered_while_a_model_server_hangs(start, path):
             thread.join()
 
     assert answer.status == (200 if path == "/healthz" else 503)
-    assert took_s < 0.5  # 0.1 on a quiet machine
+    assert took_s < 3  # it was 7.9 s; below 0.1 on a quiet machine
 
 
 def test_every_request_is_one_line_with_fields(start, caplog):
