@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from services.core.model_digest import pair
 from services.core.noise import NOISES
 from services.evaluator import command
 from services.evaluator.client import GatewayClient
@@ -70,7 +71,8 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
         )  # fmt: skip
         _tell_lines(read, arguments.report)
         if arguments.update_readme:
-            line_report.PAGE.write_text(line_report.page(read), encoding="utf-8")
+            models = str(pair(arguments.models, **found.models))
+            line_report.PAGE.write_text(line_report.page(read, models=models), encoding="utf-8")
             print(f"updated {line_report.PAGE}")
         if read.stopped_because:
             return GatewayError.exit_status

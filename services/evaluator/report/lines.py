@@ -16,11 +16,12 @@ _ARMS = {"never": "as it is", "always": "cleaned first"}
 _CELL_WIDTH, _CELL_HEIGHT = 420, 90
 
 
-def page(findings: LineFindings) -> str:
-    """docs/results/lines.md."""
+def page(findings: LineFindings, *, models: str = "") -> str:
+    """docs/results/lines.md; `models` says which pair was measured."""
     parts = [
         "# Numbers read whole",
         f"Lines made from MNIST's test digits, through `POST /v1/read`, by `{COMMAND}`. Noise is on the whole picture.",
+        *([f"Models: {models}."] if models else []),
         table(findings.cells),
         "## Rejecting instead of guessing",
         "Of the surest part of the lines (cleaned first), how many are read wrongly; and the part that can be read "

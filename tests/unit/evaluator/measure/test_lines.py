@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from services.core.model_digest import stamps
 from services.evaluator.client import Exchange
 from services.evaluator.data import lines as data
 from services.evaluator.data.dataset import Dataset
@@ -131,7 +132,8 @@ def test_every_condition_is_asked_with_and_without_the_denoiser(bars):
     assert found.speed.line_ms == 2.0
     assert found.stopped_because == ""
     assert json.loads(found.to_json())["cells"][0]["form"] == "gaps"
-    page = report.page(found)
+    page = report.page(found, models="denoiser 2, classifier 2 (files sha256:0123456789abcdef)")
+    assert stamps(page) == {"denoiser 2, classifier 2 (files sha256:0123456789abcdef)"}
     assert "| gaps | gaussian 0.5 |" in page
     assert "p50, one client" in page
     picture = cv2.imdecode(np.frombuffer(report.mistakes(found), np.uint8), cv2.IMREAD_COLOR)
