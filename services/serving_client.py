@@ -7,7 +7,7 @@ Needs this module, services/core, services/pb, grpcio, NumPy and protobuf. Failu
 Serving's code and words.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -74,7 +74,7 @@ class ServingClient:
         self.close()
 
     def _call(self, method: str, request: Message, response: type[_Response], timeout_s: float) -> _Response:
-        call = self._channel.unary_unary(
+        call: Callable[..., _Response] = self._channel.unary_unary(
             f"/tensorflow.serving.{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
