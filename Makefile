@@ -51,9 +51,10 @@ promises: $(DEV)/.done ## the promises of a chain that runs somewhere (URL=http:
 test-browser: $(DEV)/.done ## the page in Chromium, against a local stack of its own (apt install chromium)
 	$(DEV)/bin/python -m pytest tests/browser
 
-lint: $(DEV)/.done ## ruff: style and likely mistakes
+lint: $(DEV)/.done ## ruff: style and likely mistakes; mypy, strict: types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
 
 fuzz: $(DEV)/.done ## send a stack of its own what hostile senders would, seeded (MINUTES=10 ARGS="--seed 2"); exit 1 on findings
 	$(DEV)/bin/python -m tests.fuzz --minutes=$(or $(MINUTES),10) $(ARGS)

@@ -43,7 +43,7 @@ def warp(images: Images, rng: np.random.Generator, *, small: float = 1.0, wide: 
 
     warped = images.copy()
     for index in np.flatnonzero(place < small + wide):
-        picture = images[index, ..., 0]
+        picture: np.ndarray = images[index, ..., 0]
         if pens[index] < PEN_SHARE / 2:
             thinner = cv2.erode(picture, BRUSH)
             picture = thinner if thinner.sum() > LEFT_SHARE * picture.sum() else picture

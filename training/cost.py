@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def median_seconds(call: Callable[[], object], *, seconds: float = SECONDS) -> f
     """The median duration of a call, over as many as fit into `seconds`."""
     for _ in range(WARMUP_CALLS):
         call()
-    durations = []
+    durations: list[float] = []
     end = time.perf_counter() + seconds
     while (started := time.perf_counter()) < end or not durations:
         call()
@@ -41,7 +42,7 @@ def graph_cost(path: Path, *, seconds: float = SECONDS) -> dict[str, float]:
     cost = {}
     for name, batch in (("single_us", 1), ("batch_us", BATCH)):
         images = rng.random((batch, *IMAGE_SHAPE), dtype=np.float32)
-        rounds = [median_seconds(lambda images=images: predict(images), seconds=seconds) for _ in range(ROUNDS)]
+        rounds = [median_seconds(partial(predict, images), seconds=seconds) for _ in range(ROUNDS)]
         cost[name] = 1e6 * min(rounds) / batch
     return cost
 

@@ -100,7 +100,7 @@ def sha256(array: np.ndarray) -> str:
 
 
 def _digits(pixels: np.ndarray, labels: np.ndarray) -> Digits:
-    return Digits((pixels / np.float32(255))[..., None], labels.astype(np.int32))
+    return Digits((pixels / np.float32(255)).astype(np.float32)[..., None], labels.astype(np.int32))
 
 
 def _find(path: Path | None) -> Path:

@@ -25,12 +25,14 @@ def measure_current(models_dir: Path, digits: Digits) -> dict[str, float] | None
             return None
         output = "denoised" if name == "denoiser" else "probabilities"
         graphs.append(onnx_predictor(home / str(found[-1]) / "model.onnx", output=output))
-    return measure_headline(*graphs, digits)
+    denoise, classify = graphs
+    return measure_headline(denoise, classify, digits)
 
 
 def measure_new(exportables: Sequence[Exportable], digits: Digits) -> dict[str, float]:
     """The same figures of a pair that is not yet written."""
-    return measure_headline(*(onnx_predictor(to_onnx(each), output=each.outputs[0]) for each in exportables), digits)
+    denoise, classify = (onnx_predictor(to_onnx(each), output=each.outputs[0]) for each in exportables)
+    return measure_headline(denoise, classify, digits)
 
 
 def check(new: Mapping[str, float], current: Mapping[str, float]) -> None:

@@ -60,7 +60,7 @@ def _draw(character: str, font: str) -> np.ndarray:
         cv2.putText(canvas, character, (DRAWN_PX // 2, 3 * DRAWN_PX // 2), face, 4.0, 255, thickness, cv2.LINE_AA)
     else:
         path = TextPath((0, 0), character, size=FONT_SIZE, prop=FontProperties(fname=str(_FONTS / f"{font}.ttf")))
-        outlines = [(points * (1, -1) + DRAWN_PX * 0.8).astype(np.int32) for points in path.to_polygons()]
+        outlines = [(np.asarray(points) * (1, -1) + DRAWN_PX * 0.8).astype(np.int32) for points in path.to_polygons()]
         cv2.fillPoly(canvas, outlines, 255, cv2.LINE_AA)
     left, top, width, height = cv2.boundingRect(canvas)
     return np.minimum(centred(canvas[top : top + height, left : left + width] / np.float32(255)), 1)

@@ -56,12 +56,14 @@ def read_after(config: TrainingConfig, data: Dataset, workdir: Path) -> dict[str
     if not results.exists():
         keras.backend.clear_session()
         outcome = job.train(config, data, workdir)
+        denoiser, classifier = outcome.denoiser, outcome.classifier
+        assert denoiser is not None and classifier is not None  # the recipe makes both
         kinds = [config.hold_out] if config.hold_out else list(NOISES)
         accuracies = {}
         for kind in kinds:
             noisy = noisy_test_images(data.test.images, kind, HEADLINE)
-            denoised = outcome.denoiser.predict(noisy, batch_size=500, verbose=0)
-            scores = outcome.classifier.predict(denoised, batch_size=500, verbose=0)
+            denoised = denoiser.predict(noisy, batch_size=500, verbose=0)
+            scores = classifier.predict(denoised, batch_size=500, verbose=0)
             accuracies[kind] = accuracy(data.test.labels, scores.argmax(axis=1))
         results.write_text(json.dumps(accuracies, indent=2) + "\n")
     return json.loads(results.read_text())

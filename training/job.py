@@ -15,7 +15,7 @@ from training.config import TrainingConfig
 from training.data import Dataset
 from training.errors import TrainingError
 from training.export import Exportable, check_version, new_version, onnx_predictor, to_onnx, write_version
-from training.measure import HEADLINE, Measurements, measure, noisy_test_images
+from training.measure import HEADLINE, Measurements, Predict, measure, noisy_test_images
 from training.recipes import Outcome, find
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def train(config: TrainingConfig, data: Dataset, workdir: Path) -> Outcome:
 def report(config: TrainingConfig, data: Dataset, outcome: Outcome, workdir: Path) -> Measurements | None:
     """Measure what the recipe made on the test images, in the serving engine, and write results.json and the plots."""
     with _writing(workdir):
-        predictors = {}
+        predictors: dict[str, Predict] = {}
         for exportable in exportables(outcome):
             path = workdir / f"{exportable.name}.onnx"
             path.write_bytes(to_onnx(exportable))

@@ -77,10 +77,11 @@ class _Graph:
         self._nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
-    def add(self, layer: keras.Layer) -> None:
+    def add(self, layer: Any) -> None:
         """Append what a layer does."""
+        layer_type = type(layer)
         for kind, adding in self._adders().items():
-            if type(layer) is kind:
+            if layer_type is kind:
                 sources = layer.input if isinstance(layer.input, list) else [layer.input]
                 self.names[id(layer.output)] = adding(layer, [self.names[id(source)] for source in sources])
                 return

@@ -98,7 +98,9 @@ def blank(digits: Digits, count: int, rng: np.random.Generator) -> Images:
 def textures(digits: Digits, count: int, rng: np.random.Generator) -> Images:
     """Waves, boards and clouds over the whole picture."""
     row, column = np.arange(SIDE_PX)[None, :, None], np.arange(SIDE_PX)[None, None, :]
-    angle, period, phase = (rng.uniform(*ends, (count, 1, 1)) for ends in ((0, np.pi), (3, 14), (0, 2 * np.pi)))
+    angle, period, phase = (
+        rng.uniform(low, high, (count, 1, 1)) for low, high in ((0.0, np.pi), (3.0, 14.0), (0.0, 2 * np.pi))
+    )
     along, across = np.cos(angle) * column + np.sin(angle) * row, np.cos(angle) * row - np.sin(angle) * column
     waves = np.sin(2 * np.pi * along / period + phase)
     boards = waves * np.sin(2 * np.pi * across / period)
@@ -143,4 +145,4 @@ def _some(digits: Digits, count: int, rng: np.random.Generator) -> Images:
 
 def _moved(image: Images, right: int, down: int) -> Images:
     matrix = np.array([[1.0, 0, right], [0, 1.0, down]])
-    return cv2.warpAffine(image[..., 0], matrix, (SIDE_PX, SIDE_PX))[..., None]
+    return cv2.warpAffine(image[..., 0], matrix, (SIDE_PX, SIDE_PX))[..., None].astype(np.float32, copy=False)

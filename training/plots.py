@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,12 +21,12 @@ from services.core.noise import Images
 CHARTS_ACROSS = 4
 INK = "#7d838c"  # 3.8:1 on white, 5.0:1 on GitHub's dark page
 COLOURS = ("#2f86d1", "#d9730d", "#2e9e6b", "#c2569b", "#8a6fd8", "#b08d00", "#cc4b4b", "#5f8f9f")
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "xtick.color": INK,

@@ -203,7 +203,7 @@ def _per_image(level: ArrayLike, clean: Images) -> Images:
     if levels.ndim and levels.shape != (len(clean),):
         raise ValueError(f"level is one number or one per image: {len(clean)} images, levels of shape {levels.shape}")
     if not np.all((levels >= 0) & (levels <= 1)):
-        raise ValueError(f"noise level is from 0 to 1, not {level}")
+        raise ValueError(f"noise level is from 0 to 1, not {level!r}")
     return levels.reshape(-1, 1, 1, 1)
 
 

@@ -16,7 +16,7 @@ from services.core.errors import InvalidInputError
 
 MAX_DIMENSIONS = 8
 
-_DTYPES = {"|u1": np.dtype(np.uint8), "<f4": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype] = {"|u1": np.dtype(np.uint8), "<f4": np.dtype("<f4")}
 _OTHERS = {"<f8": "float64", "<f2": "float16", "<i8": "int64", "<i4": "int32", "|b1": "bool", "|O": "object"}
 _LENGTHS = {b"\x93NUMPY\1\0": (8, 2), b"\x93NUMPY\2\0": (8, 4), b"\x93NUMPY\3\0": (8, 4)}  # place and size
 _HEADER = re.compile(
@@ -53,7 +53,7 @@ def written(array: np.ndarray) -> bytes:
 
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     text = head.decode("latin-1")
-    match = _HEADER.fullmatch(text) if len(head) <= 1024 else None
+    match: re.Match[str] | None = _HEADER.fullmatch(text) if len(head) <= 1024 else None
     if match is None or None in match.groupdict().values() or not _SHAPE.fullmatch(match["shape"]):
         raise InvalidInputError(f"an .npy file with a damaged header: {text[:100]!r}")
     dtype = _DTYPES.get(match["descr"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -52,12 +53,12 @@ def from_array(array: np.ndarray) -> np.ndarray:
     return pictures
 
 
-def from_lists(images: list, *, scale: int | None = None) -> np.ndarray:
+def from_lists(images: list[Any], *, scale: int | None = None) -> np.ndarray:
     """Lists of numbers, 28 rows of 28 or 784 each."""
     return from_parts([images], count=len(images), scale=scale)
 
 
-def from_parts(parts: Iterable[list], *, count: int, scale: int | None = None) -> np.ndarray:
+def from_parts(parts: Iterable[list[Any]], *, count: int, scale: int | None = None) -> np.ndarray:
     """`from_lists` for `count` images that come a part at a time; what they are is decided for all together."""
     arrays: list[np.ndarray] = []
     low, high, whole = math.inf, -math.inf, True
@@ -88,7 +89,7 @@ def _detected(low: float, high: float, whole: bool) -> int:
     )
 
 
-def _exact(images: list) -> np.ndarray | None:
+def _exact(images: list[Any]) -> np.ndarray | None:
     """Whole numbers 0 to 255 as they are; None for fractions, and for what is no pictures at all."""
     try:
         exact = np.frombuffer(b"".join(map(_row_bytes, images)), np.uint8).reshape(-1, SIDE, SIDE)
@@ -110,7 +111,7 @@ def _row_bytes(image: object) -> bytes:
     return bytes(image)
 
 
-def _all_numbers(images: list, first: int, count: int) -> np.ndarray:
+def _all_numbers(images: list[Any], first: int, count: int) -> np.ndarray:
     """All at once where they are all alike; one by one to say which is not."""
     try:
         array = np.array(images)

@@ -58,7 +58,7 @@ def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
     images = pictures[..., np.newaxis]
     if preprocess == "none":
         return images
-    treated = range(len(pictures))
+    treated = np.arange(len(pictures))
     if preprocess == "auto":
         treated = np.flatnonzero(~_are_white_on_black(pictures))
         if not len(treated):
@@ -113,7 +113,7 @@ def is_white_on_black(grey: np.ndarray) -> bool:
 
     Noise of level 1 leaves at least 5 standard deviations of room to a border that is dark in itself.
     """
-    return 2 * np.count_nonzero(grey[_RING] > _HALF) <= _RING_PIXELS or _is_brighter_inside(grey)
+    return bool(2 * np.count_nonzero(grey[_RING] > _HALF) <= _RING_PIXELS or _is_brighter_inside(grey))
 
 
 def _is_brighter_inside(grey: np.ndarray) -> bool:

@@ -51,7 +51,8 @@ def read(data: bytes) -> ImageHeader:
 
 def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     """Kind, start and end of each, up to IEND."""
-    chunks, at = [], len(STARTS)
+    chunks: list[tuple[bytes, int, int]] = []
+    at = len(STARTS)
     while len(chunks) < MAX_PIECES:
         kind = data[at + 4 : at + 8]
         end = at + 12 + int.from_bytes(data[at : at + 4])

@@ -21,8 +21,8 @@ def read(data: bytes) -> ImageHeader:
     if end > len(data):
         raise damaged(_NAME, f"{len(data)} bytes where it promises {end}")
     chunks = dict[bytes, bytes]()
-    for kind, content in _chunks(data[12:end]):
-        chunks.setdefault(kind, content)  # of an animation's frames the first
+    for name, content in _chunks(data[12:end]):
+        chunks.setdefault(name, content)  # of an animation's frames the first
     canvas = _canvas(chunks[b"VP8X"]) if b"VP8X" in chunks else None
     exif = chunks.get(b"EXIF")
     if b"ANMF" in chunks:
@@ -35,8 +35,8 @@ def read(data: bytes) -> ImageHeader:
             raise damaged(_NAME, "a frame that is larger than its canvas")
         canvas = size
         chunks = dict(_chunks(frame[_FRAME_BYTES:]))
-    kind = next((kind for kind in (b"VP8 ", b"VP8L") if kind in chunks), None)
-    if kind is None:
+    kind = next((each for each in (b"VP8 ", b"VP8L") if each in chunks), b"")
+    if not kind:
         raise damaged(_NAME, "no image chunk")
     width, height, alpha = _lossless(chunks[kind]) if kind == b"VP8L" else _lossy(chunks[kind])
     if canvas not in (None, (width, height)):

@@ -175,7 +175,7 @@ class Results:
         """All levels, rising."""
         return sorted({each.level for each in self.cells})
 
-    def arms(self) -> list[str]:
+    def arms(self) -> list[Denoise]:
         """Arms in the order of ARMS."""
         measured = {each.arm for each in self.cells}
         return [arm for arm in ARMS if arm in measured]

@@ -12,7 +12,7 @@ from services.evaluator.errors import ReportError
 from services.evaluator.measure.compare import Change
 from services.evaluator.measure.gallery import Exhibit
 from services.evaluator.measure.requirements import Requirement
-from services.evaluator.measure.results import ARMS, CLEAN, Cell, Confusion, Results
+from services.evaluator.measure.results import ARMS, CLEAN, Cell, Confusion, Quality, Results
 from services.evaluator.report import plots
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -83,7 +83,7 @@ def _headline_cells(results: Results) -> dict[str, Cell | None]:
     }
 
 
-def _at_headline(results: Results) -> list:
+def _at_headline(results: Results) -> list[Quality]:
     headline = results.headline()
     level = headline[1] if headline else 0.0
     chosen = [each for each in results.qualities if each.level == level]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from services.evaluator.errors import ReportError
@@ -95,7 +96,7 @@ def fill(text: str, tables: dict[str, str]) -> str:
             raise ReportError(f"there is no table called {name}; there are {', '.join(tables)}")
         pattern = rf"(<!-- evaluation:{name} -->\n).*?(<!-- /evaluation:{name} -->)"
         table = tables[name]
-        text, found = re.subn(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+        text, found = re.subn(pattern, partial(_filled, table), text, flags=re.DOTALL)
         if not found:
             raise ReportError(f"the marker evaluation:{name} is opened but not closed")
     return text
@@ -119,3 +120,7 @@ def update_documents(results: Results) -> list[Path]:
 
 def _row(texts: list[str]) -> str:
     return "| " + " | ".join(texts) + " |"
+
+
+def _filled(table: str, markers: re.Match[str]) -> str:
+    return f"{markers[1]}{table}\n{markers[2]}"

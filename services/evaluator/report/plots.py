@@ -7,12 +7,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from services.evaluator.client import Denoise
 from services.evaluator.measure.results import ARMS, Latency, Quality, Reliability, Results
 
 # Matplotlib wants colours, the page has names for them: every stand-in below becomes var(--name) in the SVG.
@@ -22,7 +24,7 @@ _STAND_INS = {
         ("ink", "muted", "grid", "never", "always", "auto", "decode", "queue", "denoise", "classify", "rest"), start=1
     )
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.spines.top": False,
@@ -219,7 +221,7 @@ def _where(noise: str, level: float) -> str:
     return f"{words(noise)} {level:g}" if level else "clean"
 
 
-def _accuracy_line(panel: Axes, results: Results, noise: str, arm: str) -> None:
+def _accuracy_line(panel: Axes, results: Results, noise: str, arm: Denoise) -> None:
     cells = [cell for level in results.levels() if (cell := results.cell(noise, level, arm))]
     levels = [cell.level for cell in cells]
     panel.fill_between(levels, _percent(c.low for c in cells), _percent(c.high for c in cells),

@@ -83,7 +83,8 @@ def _results(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
     if sum(part.nbytes for part in parts if isinstance(part, np.ndarray)) > LARGE_BYTES:
         allowance.alone()
     names = arguments["columns"]
-    columns = Columns(**dict(zip(names, parts, strict=False)), denoised=parts[len(names) :])
+    arrays: list[Any] = list(parts)
+    columns = Columns(**dict(zip(names, arrays, strict=False)), denoised=arrays[len(names) :])
     return Frame({}, [results_json(columns, options_of(arguments["options"]))])
 
 
