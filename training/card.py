@@ -39,8 +39,8 @@ def make_card(
             "name": SIGNATURE,
             "inputs": {INPUT: ["float32", _sizes(exportable.model.input_shape)]},
             "outputs": {
-                name: ["float32", _sizes(shape)]
-                for name, shape in exportable.named(exportable.model.output_shape).items()
+                name: ["float32", _sizes(tensor.shape)]
+                for name, tensor in exportable.named(exportable.model.output).items()
             },
         },
         "parameters": _count(exportable.model),

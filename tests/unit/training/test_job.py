@@ -110,15 +110,14 @@ def test_a_card_describes_its_own_version(models, run, data):
 
 
 def test_a_worse_pair_is_refused_and_force_publishes_it(run, data, tmp_path):
-    config, _, measured, _ = run
-    good, bad = (dataclasses.replace(measured, clean=clean) for clean in (1.0, -1.0))
+    config, trained, measured, _ = run
 
-    job.publish(config, data, tiny_outcome(), good, tmp_path)
+    job.publish(config, data, trained, measured, tmp_path)
     with pytest.raises(GateError, match="worse at clean"):
-        job.publish(config, data, tiny_outcome(), bad, tmp_path)
+        job.publish(config, data, tiny_outcome(), measured, tmp_path)
     assert versions(tmp_path / "denoiser") == versions(tmp_path / "classifier") == [1]
 
-    job.publish(config, data, tiny_outcome(), bad, tmp_path, force=True)
+    job.publish(config, data, tiny_outcome(), measured, tmp_path, force=True)
     assert versions(tmp_path / "denoiser") == versions(tmp_path / "classifier") == [1, 2]
 
 
