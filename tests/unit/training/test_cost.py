@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from training.cost import chain_cost, median_seconds, pareto_front
 
 
@@ -18,7 +16,7 @@ def test_equals_are_on_the_front_together():
 
 
 def test_a_call_is_timed_at_least_once():
-    assert median_seconds(lambda: time.sleep(0.002), seconds=0.0) == pytest.approx(0.002, rel=1)
+    assert median_seconds(lambda: time.sleep(0.002), seconds=0.0) >= 0.002  # how much more, the machine decides
 
 
 def test_a_chain_costs_the_sum_of_its_graphs(tmp_path):

@@ -23,4 +23,4 @@ def test_a_loss_at_one_level_is_refused_with_the_comparison():
 
 
 def test_an_empty_models_folder_has_nothing_to_compare_with(tmp_path):
-    assert gate.measure_current(tmp_path, test=None) is None
+    assert gate.measure_current(tmp_path, digits=None) is None
