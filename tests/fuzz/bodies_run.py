@@ -51,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     for seed in range(arguments.seed, arguments.seed + arguments.bodies):
         body = mutated(random.Random(seed))
         print(f"\rseed {seed}", end="", file=sys.stderr)
+        if len(body.data) > Limits().max_body_bytes:  # the front refuses it unread
+            counts["larger than a body may be"] += 1
+            continue
         started = time.process_time()
         try:
             read(body)
