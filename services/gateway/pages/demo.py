@@ -32,6 +32,8 @@ KINDS = {
     "haze": "Haze",
     "bright_stripes": "Bright stripes",
     "outlines": "Outlines",
+    "scribble": "Scribble",
+    "spatter": "Spatter",
     "brightness": "Brightness",
 }
 # Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.

@@ -12,6 +12,9 @@ const HAZE_GRID = 4;
 const STRIPE_PERIOD_PX = [8, 16];
 const FADED = 0.5;
 const EXPOSURE = 0.8;
+const SCRIBBLED_LINES = 6;
+const DROPS = 20;
+const DROP_RADIUS_PX = [0.5, 2];
 
 const MAKERS = {
   stripes,
@@ -25,6 +28,8 @@ const MAKERS = {
   haze,
   bright_stripes: brightStripes,
   outlines,
+  scribble,
+  spatter,
   brightness,
 };
 
@@ -131,6 +136,47 @@ function outlines(clean, level) {
   });
   const left = 1 - (1 - FADED) * Math.max(0, 2 * level - 1);
   return clean.map((value, index) => left * (value - Math.min(1, 2 * level) * inside[index]));
+}
+
+/** A zigzag: each corner keeps its own numbers, so a higher level adds lines to the same drawing. */
+function scribble(clean, level, random) {
+  const lines = Math.ceil(SCRIBBLED_LINES * level);
+  const turn = Math.PI * random.uniform();
+  const thick = random.uniform() < 0.5 && level > 0.5;
+  const corners = Array.from({ length: SCRIBBLED_LINES + 1 }, () => [random.uniform(), random.uniform()]);
+  const points = corners.slice(0, lines + 1).map(([along, across], at) => {
+    const x = at / lines - 0.5 + 0.3 * (along - 0.5);
+    const y = across - 0.5;
+    const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+    return [SIDE * (x * cos - y * sin + 0.5), SIDE * (x * sin + y * cos + 0.5)];
+  });
+  return clean.map((value, index) => {
+    const [x, y] = [index % SIDE, Math.floor(index / SIDE)];
+    const gaps = points.slice(1).map((end, at) => gapToLine(x, y, points[at], end));
+    return Math.max(value, Math.min(1, (thick ? 1.5 : 1) - Math.min(...gaps)));
+  });
+}
+
+function spatter(clean, level, random) {
+  const [least, most] = DROP_RADIUS_PX;
+  const drops = Array.from({ length: DROPS }, () => ({
+    x: SIDE * random.uniform(),
+    y: SIDE * random.uniform(),
+    radius: least + (most - least) * random.uniform(),
+  })).slice(0, Math.ceil(DROPS * level));
+  return clean.map((value, index) => {
+    const [x, y] = [index % SIDE, Math.floor(index / SIDE)];
+    const covered = drops.map((drop) => Math.min(1, drop.radius + 0.5 - Math.hypot(x - drop.x, y - drop.y)));
+    return Math.max(value, ...covered);
+  });
+}
+
+/** Pixels from a point to the nearest one of a line between two corners. */
+function gapToLine(x, y, [fromX, fromY], [toX, toY]) {
+  const [alongX, alongY] = [toX - fromX, toY - fromY];
+  const share = ((x - fromX) * alongX + (y - fromY) * alongY) / (alongX ** 2 + alongY ** 2);
+  const nearest = Math.min(1, Math.max(0, share));
+  return Math.hypot(x - fromX - nearest * alongX, y - fromY - nearest * alongY);
 }
 
 function brightness(clean, level, random) {
