@@ -11,16 +11,18 @@ import numpy as np
 from services.evaluator.measure.lines import LineCell, LineFindings, Speed
 
 PAGE = Path("docs/results/lines.md")
-COMMAND = 'make evaluate ARGS="--lines 1000 --update-readme"'
 _ARMS = {"never": "as it is", "always": "cleaned first"}
 _CELL_WIDTH, _CELL_HEIGHT = 420, 90
 
 
 def page(findings: LineFindings, *, models: str = "") -> str:
     """docs/results/lines.md; `models` says which pair was measured."""
+    count = max((cell.lines for cell in findings.cells), default=0)
+    command = f'make evaluate ARGS="--lines {count} --update-readme"'
     parts = [
         "# Numbers read whole",
-        f"Lines made from MNIST's test digits, through `POST /v1/read`, by `{COMMAND}`. Noise is on the whole picture.",
+        f"{count:,} lines of each kind, made from MNIST's test digits, through `POST /v1/read`, by `{command}`. "
+        "Noise is on the whole picture.",
         *([f"Models: {models}."] if models else []),
         table(findings.cells),
         "## Rejecting instead of guessing",
