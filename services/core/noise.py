@@ -194,8 +194,6 @@ NOISES: Mapping[str, Noise] = MappingProxyType(
     }
 )
 
-DRAWN_NOISES = ("scribble", "spatter")  # drawn by OpenCV, which the demo page has not
-
 
 def _per_image(level: ArrayLike, clean: Images) -> Images:
     """One level, or one per image, in the shape that broadcasts over a batch; refuses what is outside [0, 1]."""

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from services.core.noise import DRAWN_NOISES, NOISES
+from services.core.noise import NOISES
 from services.gateway.pages.demo import OPENING
 from tests.browser.demo_page import FIRST_DIGIT, PHONE
 from tests.browser.strokes import draw
@@ -106,7 +106,7 @@ def test_new_noise_is_another_picture(demo):
 
 def test_every_kind_of_noise_is_offered_and_read(demo):
     kinds = demo.kinds.locator("input").evaluate_all("inputs => inputs.map((input) => input.value)")
-    assert set(kinds) == set(NOISES) - set(DRAWN_NOISES)
+    assert set(kinds) == set(NOISES)
 
     for kind in kinds:
         demo.choose_kind(kind)
@@ -117,7 +117,7 @@ def test_every_kind_of_noise_is_offered_and_read(demo):
 def test_the_small_pictures_follow_the_slider(demo):
     demo.set_level(0)
 
-    for kind in set(NOISES) - set(DRAWN_NOISES):
+    for kind in set(NOISES):
         assert (demo.thumbnail(kind) == demo.pixels("clean")).all()
 
 
