@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import requests
 
 from deploy.stack.chain import wait_until
 from services.evaluator.__main__ import main
@@ -27,7 +28,7 @@ def test_the_real_chain_equals_its_models_in_process(stack, tmp_path):
 
     status = main(
         ["--url", stack.url, "--models", str(MODELS), "--dataset", str(tmp_path / "digits.npz"), "--noise", "gaussian",
-         "--levels", "0", "0.5", "--latency-requests", "20", "--report", str(tmp_path / "report")]
+         "--levels", "0", "0.5", "--latency-requests", "20", "--lines", "2", "--report", str(tmp_path / "report")]
     )  # fmt: skip
 
     found = read(tmp_path / "report" / "evaluation.json")
@@ -66,6 +67,7 @@ def test_a_chain_without_its_denoiser_is_not_measured(stack, tmp_path, capsys):
     pixels, labels = digits(64)
     np.savez(tmp_path / "digits.npz", x=pixels, y=labels)
     stack.denoiser.kill()
+    assert wait_until(lambda: requests.get(f"{stack.url}/readyz", timeout=5).status_code == 503, timeout_s=10)
 
     assert main(["--url", stack.url, "--dataset", str(tmp_path / "digits.npz"), "--report", str(tmp_path)]) == 3
     assert "not ready" in capsys.readouterr().err

@@ -60,13 +60,18 @@ def test_up_says_when_each_service_became_ready(made):
         assert re.search(rf"{name} +ready after \d+\.\d s", printed)
 
 
+def _services(stack):
+    """Processes but for decoders, which the gateway replaces as it needs."""
+    return {pid: command for pid, command in stack.processes().items() if "decoding.process" not in command}
+
+
 def test_second_up_is_harmless(made):
     stack, _ = made
-    before = stack.processes()
+    before = _services(stack)
     again = stack.run("up")  # no mode: it finds the one that runs
 
     assert again.returncode == 0, again.stderr
-    assert stack.processes() == before
+    assert _services(stack) == before
     assert json.loads(again.stdout.splitlines()[-1])["results"][0]["digit"] == 7
 
 

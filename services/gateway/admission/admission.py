@@ -33,6 +33,8 @@ class Admission:
         self.tracing = tracing
         self._config = config
         self._metrics = metrics
+        for reason in _REASONS.values():
+            metrics.rejected.labels(reason)  # counted from 0: an alert finds its series before the first refusal
         self._access_log = AccessLog()
         self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
         self._limiter = (
