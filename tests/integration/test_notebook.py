@@ -68,13 +68,13 @@ def test_it_stays_small_and_tells_nothing_about_the_machine_it_ran_on(notebook):
     assert not any(output.get("name") == "stderr" for cell in notebook.cells for output in cell.get("outputs", []))
 
 
-def test_a_pair_of_ones_own_that_reads_less_than_in_training_is_explained(notebook):
-    """Three epochs end at a share of what was printed while training: a reader must not take it for a fault."""
+def test_a_pair_of_ones_own_reads_most_digits_and_why_not_all_is_said(notebook):
+    """A reader must not take the difference from the shipped pair for a fault."""
     at = tagged(notebook, "own-training")
     printed = "".join(output.get("text", "") for cell in notebook.cells[:at] for output in cell.get("outputs", []))
-    trained = [float(share) for share in re.findall(r"accuracy while training ([\d.]+)%", printed)]
     (read,) = re.findall(r"^yours +([\d.]+)% read", printed, re.MULTILINE)
+    (shipped,) = re.findall(r"^shipped +([\d.]+)% read", printed, re.MULTILINE)
 
     assert notebook.cells[at].cell_type == "markdown"
-    assert "yours" in "".join(output.get("text", "") for output in notebook.cells[at - 1].outputs)
-    assert float(read) < trained[-1], "the pair reads as well as in training now: take the explanation out"
+    assert "reads less than the shipped pair" in notebook.cells[at].source
+    assert 50 < float(read) < float(shipped)
