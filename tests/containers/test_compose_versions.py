@@ -143,9 +143,12 @@ def test_what_plain_compose_starts_make_finds_and_ends(clone):
     clone.compose("up", "-d")
     assert wait_until(lambda: read(clone.url) == 7, timeout_s=60, every_s=0.2)
     (clone.make.var / "stack.json").unlink(missing_ok=True)
-    status = clone.make.run("status")
+
+    def healthy():  # the gateway answers before the engine's next health check says so
+        return re.findall(r"(\w+) +running \(healthy\)", clone.make.run("status").stdout)
+
+    assert wait_until(lambda: healthy() == ["denoiser", "classifier", "gateway"], timeout_s=30, every_s=0.5)
     down = clone.make.run("down", timeout_s=120)
 
-    assert re.findall(r"(\w+) +running \(healthy\)", status.stdout) == ["denoiser", "classifier", "gateway"]
     assert down.returncode == 0, down.stderr
     assert clone.containers() == {}
