@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe=args.recipe,
         seed=args.seed,
         epochs=args.epochs,
+        start_from=args.start_from,
+        models=args.models,
         validation=args.validation,
         hold_out=args.hold_out,
         measured=args.measured,
@@ -65,8 +67,8 @@ def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
             print(f"{name}: {100 * accuracy:.2f} %")
     print(f"everything else is in {workdir}/")
     if measured and config.recipe == SHIPPED_RECIPE and not config.hold_out and not args.no_publish:
-        published = job.publish(config, data, outcome, measured, args.models, force=args.force, note=args.note)
-        print(f"published {', '.join(f'{args.models / name}/{number}' for name, number in published.items())}")
+        published = job.publish(config, data, outcome, measured, Path(args.models), force=args.force, note=args.note)
+        print(f"published {', '.join(f'{args.models}/{name}/{number}' for name, number in published.items())}")
     (workdir / DONE).touch()
     return 0
 
@@ -86,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="default: %(default)s")
     parser.add_argument("--epochs", type=_positive, help="default: what the recipe asks for")
+    parser.add_argument(
+        "--start-from",
+        type=_positive,
+        metavar="VERSION",
+        help="a version in models/ whose weights the default recipe begins with (default: new weights)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: %(default)s)")
     parser.add_argument(
         "--validation",
@@ -101,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run-dir", type=Path, help="state and results, resumed if it exists (default: a folder in runs/)"
     )
-    parser.add_argument("--models", type=Path, default=Path("models"), help="where versions go (default: %(default)s)")
+    parser.add_argument("--models", default="models", help="where versions go (default: %(default)s)")
     parser.add_argument(
         "--fit-only", action="store_true", help="stop after training; the same command without it goes on"
     )

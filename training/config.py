@@ -15,6 +15,8 @@ class TrainingConfig:
     recipe: str = "default"
     seed: int = 1
     epochs: int | None = None  # None: what the recipe itself asks for
+    start_from: int | None = None  # a version in `models` whose weights the default recipe begins with
+    models: str = "models"
     validation: int = 5_000  # training images held back to choose by
     hold_out: str | None = None  # a noise kind the default recipe must not see
     measured: int | None = None  # test images that results are measured on; None: all

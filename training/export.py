@@ -119,6 +119,16 @@ def to_onnx(exportable: Exportable) -> bytes:
     return graph.SerializeToString()
 
 
+def load_version(model: keras.Model, folder: Path) -> None:
+    """Give a network the weights that a published version of it holds."""
+    if not (folder / "saved_model.pb").is_file():
+        raise ExportError(f"there is no version in {folder}")
+    weights = [variable.numpy() for variable in tf.saved_model.load(str(folder)).variables]
+    if [array.shape for array in weights] != [variable.shape for variable in model.variables]:
+        raise ExportError(f"{folder} holds another network than {model.name} is now")
+    model.set_weights(weights)
+
+
 def check_version(exportable: Exportable, folder: Path, images: np.ndarray) -> None:
     """Raise ExportError unless every file of the version answers as the Keras model does, at every batch size."""
     examples = np.resize(images, (CHECKED_IMAGES, *IMAGE_SHAPE))

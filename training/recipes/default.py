@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from training.classifier import build_classifier
 from training.config import TrainingConfig
 from training.data import Dataset
 from training.denoiser import build_denoiser
+from training.export import load_version
 from training.fit import History
 from training.joint import fit_jointly, validation_batch
 from training.recipes import Outcome
@@ -44,6 +46,7 @@ class Cycle:
 
 
 CYCLES = (Cycle(10 / 19, 3e-3, 0.75), Cycle(9 / 19, 2e-3, 0.5))
+CYCLES_OF_TRAINED = (Cycle(1.0, 2e-3, 0.5),)  # where the weights are those of a published version
 
 
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
@@ -59,9 +62,14 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
     validation = validation_batch(BatchMaker(data.validation, mix, batch_size, config.seed + 1, warped_epochs=0))
     chain = Chain(build_denoiser(), build_classifier())
     chain({name: array[:4] for name, array in validation.items()})  # builds the weights
+    cycles = CYCLES
+    if config.start_from:
+        cycles = CYCLES_OF_TRAINED
+        for model in (chain.denoiser, chain.classifier):
+            load_version(model, Path(config.models) / model.name / str(config.start_from))
     history: History = {}
-    lengths = _lengths(config.epochs or EPOCHS)
-    for number, (cycle, epochs) in enumerate(zip(CYCLES, lengths, strict=True)):
+    lengths = _lengths(cycles, config.epochs or EPOCHS)
+    for number, (cycle, epochs) in enumerate(zip(cycles, lengths, strict=True)):
         if not epochs:
             continue
         maker = BatchMaker(data.train, mix, batch_size, config.seed + 2 * number, warped_epochs=cycle.warped * epochs)
@@ -73,9 +81,9 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
     return chain, history
 
 
-def _lengths(epochs: int) -> list[int]:
+def _lengths(cycles: Sequence[Cycle], epochs: int) -> list[int]:
     """Whole epochs for each cycle, together `epochs`."""
-    ends = [round(sum(cycle.share for cycle in CYCLES[:count]) * epochs) for count in range(len(CYCLES) + 1)]
+    ends = [round(sum(cycle.share for cycle in cycles[:count]) * epochs) for count in range(len(cycles) + 1)]
     return [end - start for start, end in itertools.pairwise(ends)]
 
 

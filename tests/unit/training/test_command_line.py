@@ -24,6 +24,7 @@ def test_the_command_repeats_what_differs_from_the_defaults():
     assert TrainingConfig(recipe="cnn", epochs=3).command() == "python -m training --recipe cnn --epochs 3"
     assert TrainingConfig(measured=400).command() == "python -m training --measured 400"
     assert TrainingConfig(hold_out="stripes", seed=2).command() == "python -m training --seed 2 --hold-out stripes"
+    assert TrainingConfig(epochs=9, start_from=2).command() == "python -m training --epochs 9 --start-from 2"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -12,10 +12,13 @@ from services.core.noise import NOISES
 from tests.support.digits import synthetic_mnist
 from tests.support.tiny_training import tiny_outcome
 from training import job
+from training.chain import Chain
+from training.classifier import build_classifier
 from training.config import TrainingConfig
 from training.data import split
-from training.errors import GateError, TrainingError
-from training.export import onnx_predictor, versions
+from training.denoiser import build_denoiser
+from training.errors import ExportError, GateError, TrainingError
+from training.export import load_version, onnx_predictor, versions
 from training.fit import fit
 
 # Keras 3.15 converts TensorFlow variables with NumPy's older protocol.
@@ -94,6 +97,22 @@ def test_published_models_answer_as_the_trained_ones_through_every_file(models, 
             predict = onnx_predictor(folder / "model.onnx", output=output)
             np.testing.assert_allclose(saved[output], expected[output], atol=1e-5)
             np.testing.assert_allclose(predict(pictures), expected[output], atol=1e-5)
+
+
+def test_training_starts_from_a_published_version(models, run, data):
+    chain, published = Chain(build_denoiser(), build_classifier()), run[1]
+
+    for model in (chain.denoiser, chain.classifier):
+        load_version(model, models / model.name / "1")
+
+    for exportable in job.exportables(published):
+        started = chain.denoiser if exportable.name == "denoiser" else chain.classifier
+        for weight, same in zip(exportable.model.get_weights(), started.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, same)
+    with pytest.raises(ExportError, match="there is no version in"):
+        job.train(TrainingConfig(start_from=9, models=str(models)), data, models / "run")
+    with pytest.raises(ExportError, match="another network"):
+        load_version(build_classifier(widths=(8, 8, 8, 8)), models / "classifier" / "1")
 
 
 def test_a_card_describes_its_own_version(models, run, data):
