@@ -62,7 +62,7 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
     validation = validation_batch(BatchMaker(data.validation, mix, batch_size, config.seed + 1, warped_epochs=0))
     chain = Chain(build_denoiser(), build_classifier())
     chain({name: array[:4] for name, array in validation.items()})  # builds the weights
-    cycles = CYCLES
+    cycles: Sequence[Cycle] = CYCLES
     if config.start_from:
         cycles = CYCLES_OF_TRAINED
         for model in (chain.denoiser, chain.classifier):
