@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from deploy.stack.chain import wait_until
-from tests.support.containers import USER, docker
+from tests.support.containers import SHIPPED, USER, docker
 from tests.support.load import Load
 from tests.support.make_up import type_curl
 from tests.support.stack import ROOT
@@ -170,13 +170,13 @@ def test_new_version_is_served_without_a_failed_request(containers):
     with Load(containers.url, clients=4) as load:
         load.run_for(1)
         for model in ("denoiser", "classifier"):
-            containers.publish_copy(model, 3)
-        switched = wait_until(lambda: load.outcomes[-1].versions == (3, 3), timeout_s=30)
+            containers.publish_copy(model, SHIPPED + 1)
+        switched = wait_until(lambda: load.outcomes[-1].versions == (SHIPPED + 1,) * 2, timeout_s=30)
         load.run_for(1)
 
     assert switched
     assert load.failures() == []
-    assert load.outcomes[0].versions == (2, 2)
+    assert load.outcomes[0].versions == (SHIPPED,) * 2
 
 
 @pytest.mark.skipif(not MNIST.is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
@@ -184,11 +184,11 @@ def test_what_the_train_job_publishes_is_served_without_a_failed_request(contain
     """A thousand digits to learn from, 400 to measure on, and a gate that has to be forced: what counts is the way."""
     with Load(containers.url, clients=2, pause_s=0.05) as load:
         trained = containers.job("train", "--epochs 1 --validation 59000 --measured 400 --force")
-        switched = wait_until(lambda: load.outcomes[-1].versions == (4, 4), timeout_s=30)
+        switched = wait_until(lambda: load.outcomes[-1].versions == (SHIPPED + 2,) * 2, timeout_s=30)
         load.run_for(1)
         for model in ("denoiser", "classifier"):
-            containers.publish_copy(model, 5)  # one that reads: other tests count on it
-        back = wait_until(lambda: load.outcomes[-1].versions == (5, 5), timeout_s=30)
+            containers.publish_copy(model, SHIPPED + 3)  # one that reads: other tests count on it
+        back = wait_until(lambda: load.outcomes[-1].versions == (SHIPPED + 3,) * 2, timeout_s=30)
 
     assert trained.returncode == 0, trained.stdout[-3000:] + trained.stderr[-3000:]
     assert switched

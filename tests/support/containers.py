@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.core.model_digest import newest
 from tests.support.make_up import MakeUp
 from tests.support.stack import ROOT
 
 USER = 10001
+SHIPPED = newest(ROOT / "models" / "classifier")  # of both models
 BASE_IMAGES = ("python:3.11-slim-bookworm", "cleardigits-base:bookworm")
 
 
@@ -97,9 +99,9 @@ class Containers:
         return self.make.run("job", f"JOB={name}", f"ARGS={arguments}", timeout_s=900)
 
     def publish_copy(self, model: str, version: int) -> None:
-        """Put a copy of version 2 in place as another version, whole or not at all, as the training job does."""
+        """Put a copy of the shipped version in place as another, whole or not at all, as the training job does."""
         building = self.models / model / f".tmp-{version}"
-        shutil.copytree(self.models / model / "2", building)
+        shutil.copytree(self.models / model / str(SHIPPED), building)
         building.rename(self.models / model / str(version))
 
     def ids(self, service: str | None = None) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.core.model_digest import newest
 from services.core.noise import NOISES
 from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
@@ -17,12 +18,11 @@ from training.measure import measure_headline
 
 MODELS = Path(__file__).parents[3] / "models"
 NAMES = ("denoiser", "classifier")
-VERSION = 2
 MNIST = os.environ.get("CLEARDIGITS_MNIST")
 
 
 def folder(name):
-    return MODELS / name / str(VERSION)
+    return MODELS / name / str(newest(MODELS / name))
 
 
 def card(name):
@@ -35,7 +35,7 @@ def test_a_shipped_version_is_whole_and_described_by_its_own_card(name):
         assert (folder(name) / part).stat().st_size > 0
     assert len(read_warmup(folder(name))) == len(WARMUP_BATCHES) + (name == "denoiser")
     assert card(name)["files_sha256"] == file_digests(folder(name))
-    assert (card(name)["name"], card(name)["version"]) == (name, VERSION)
+    assert (card(name)["name"], card(name)["version"]) == (name, int(folder(name).name))
     assert set(card(name)["results"]["chain"]) == set(NOISES)
 
 
@@ -44,7 +44,7 @@ def test_both_cards_tell_of_the_same_run():
 
     assert denoiser["training"] == classifier["training"]
     assert denoiser["results"] == classifier["results"]
-    assert denoiser["chain"] == {"denoiser": VERSION, "classifier": VERSION}
+    assert denoiser["chain"] == {name: newest(MODELS / name) for name in NAMES}
 
 
 @pytest.mark.parametrize("engine", [OnnxEngine, LiteRTEngine, TensorFlowEngine])
