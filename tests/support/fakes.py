@@ -30,6 +30,7 @@ class FakeModel:
         self.failure = failure
         self.sizes: list[int] = []
         self.metadata: list[Metadata] = []
+        self.left_s: list[float] = []  # of each call's deadline
         self.hangs = False
         self.closed = False
         self._function = function
@@ -38,6 +39,7 @@ class FakeModel:
     async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
         self.sizes.append(len(images))
         self.metadata.append(call.metadata)
+        self.left_s.append(call.deadline.remaining_s())
         if self.takes_s:
             await asyncio.sleep(self.takes_s)
         if self.failure is not None:

@@ -21,6 +21,18 @@ def test_a_burst_then_the_steady_rate():
     limiter.take("a")
 
 
+def test_a_long_silence_saves_up_one_burst_and_no_more():
+    now = [0.0]
+    limiter = RateLimiter(2.0, 3, lambda: now[0])
+    limiter.take("a")
+
+    now[0] = 3600.0
+    for _ in range(3):
+        limiter.take("a")
+    with pytest.raises(RateLimitedError):
+        limiter.take("a")
+
+
 def test_a_refusal_costs_no_token():
     now = [0.0]
     limiter = RateLimiter(1.0, 1, lambda: now[0])

@@ -24,9 +24,24 @@ def test_later_wishes_win_over_earlier_ones():
     assert options == Options(denoise="auto", top_k=2)
 
 
-@pytest.mark.parametrize("value", ["", [], "input", ["input"], "input,", "denoised,input,input"])
-def test_include_is_a_list_or_names_with_commas(value):
-    assert DEFAULTS.updated({"include": value}).include <= {"input", "denoised"}
+@pytest.mark.parametrize(
+    ("value", "included"),
+    [
+        ("", set()),
+        ([], set()),
+        ("input", {"input"}),
+        (["input"], {"input"}),
+        ("input,", {"input"}),
+        ("denoised,input,input", {"input", "denoised"}),
+    ],
+)
+def test_include_is_a_list_or_names_with_commas(value, included):
+    assert DEFAULTS.updated({"include": value}).include == included
+
+
+@pytest.mark.parametrize("value", ["10", 10, "0", 0])
+def test_top_k_reaches_from_none_to_every_digit(value):
+    assert DEFAULTS.updated({"top_k": value}).top_k == int(value)
 
 
 @pytest.mark.parametrize(

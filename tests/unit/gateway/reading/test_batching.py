@@ -227,6 +227,15 @@ def test_work_that_cannot_be_done_in_time_is_refused_early():
     asyncio.run(run())
 
 
+def test_a_small_batch_says_nothing_about_how_fast_full_ones_are():
+    async def run() -> Reading:
+        batcher = make(Chain(takes_s=0.05), batch_images=8)
+        await submit(batcher, 1)  # 50 ms for one image
+        return await submit(batcher, 2, budget_s=1.0, more=400)  # 20 s at that pace
+
+    assert asyncio.run(run()).digits.tolist() == [2]
+
+
 def test_a_lone_small_request_is_always_tried():
     """However slow the models were a moment ago."""
 

@@ -67,6 +67,23 @@ def test_with_leave_a_broken_denoiser_is_a_degraded_reading():
     assert reading.denoiser_version is None
 
 
+def test_a_denoiser_that_may_be_missing_gets_half_of_the_time_so_that_the_classifier_has_the_rest():
+    may, must = fake_denoiser(), fake_denoiser()
+
+    read(images(0.55), [True], denoiser=may, without_denoiser=True)
+    read(images(0.55), [True], denoiser=must)
+
+    assert may.left_s == [pytest.approx(1.0, abs=0.1)]
+    assert must.left_s == [pytest.approx(2.0, abs=0.1)]
+
+
+def test_each_caller_of_a_batch_is_told_the_denoiser_only_where_it_was_used():
+    whole = read(images(0.15, 0.35), [True, False])
+
+    assert whole.rows(0, 1, 0.0).denoiser_version == 1
+    assert whole.rows(1, 2, 0.0).denoiser_version is None
+
+
 def test_rows_and_joined_are_each_others_opposite():
     whole = read(images(0.15, 0.35, 0.55, 0.75), [True, False, True, True])
 
