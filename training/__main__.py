@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         models=args.models,
         validation=args.validation,
         hold_out=args.hold_out,
+        trained=args.trained,
         measured=args.measured,
     )
     try:
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
     data = split(load_mnist(mnist_path(args.mnist)), validation=config.validation, seed=config.seed)
+    if config.trained:
+        data = replace(data, train=data.train[: config.trained])
     if config.measured:
         data = replace(data, test=data.test[: config.measured])
     from training import job  # TensorFlow, eight seconds: not for --help, a mistyped flag or missing data
@@ -102,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="training images held back (default: %(default)s)",
     )
     parser.add_argument("--hold-out", choices=NOISES, help="a noise kind the default recipe must not see")
+    parser.add_argument(
+        "--trained", type=_positive, help="training images to learn from: for a quick try (default: all not held back)"
+    )
     parser.add_argument(
         "--measured", type=_positive, help="test images to measure on: for a quick try (default: all of them)"
     )

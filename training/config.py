@@ -19,6 +19,7 @@ class TrainingConfig:
     models: str = "models"
     validation: int = 5_000  # training images held back to choose by
     hold_out: str | None = None  # a noise kind the default recipe must not see
+    trained: int | None = None  # training images to learn from; None: all that are not held back
     measured: int | None = None  # test images that results are measured on; None: all
 
     def as_dict(self) -> dict[str, Any]:

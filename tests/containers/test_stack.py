@@ -183,7 +183,7 @@ def test_new_version_is_served_without_a_failed_request(containers):
 def test_what_the_train_job_publishes_is_served_without_a_failed_request(containers):
     """A thousand digits to learn from, 400 to measure on, and a gate that has to be forced: what counts is the way."""
     with Load(containers.url, clients=2, pause_s=0.05) as load:
-        trained = containers.job("train", "--epochs 1 --validation 59000 --measured 400 --force")
+        trained = containers.job("train", "--epochs 1 --trained 1000 --validation 500 --measured 400 --force")
         switched = wait_until(lambda: load.outcomes[-1].versions == (SHIPPED + 2,) * 2, timeout_s=30)
         load.run_for(1)
         for model in ("denoiser", "classifier"):
