@@ -79,12 +79,8 @@ def _card(card: Json) -> Json:
             "task": TASKS[card["name"]],
             "architectureFamily": "convolutional neural network",
             "datasets": [
-                {
-                    "type": "dataset",
-                    "name": f"{training['data']} {array}",
-                    "contents": {"properties": [_property("sha256", digest)]},
-                }
-                for array, digest in training["data_sha256"].items()
+                {"type": "dataset", "name": name, "contents": {"properties": [_property("sha256", digest)]}}
+                for name, digest in _datasets(training)
             ],
             "inputs": [{"format": _tensor(name, tensor)} for name, tensor in signature["inputs"].items()],
             "outputs": [{"format": _tensor(name, tensor)} for name, tensor in signature["outputs"].items()],
@@ -101,6 +97,13 @@ def _card(card: Json) -> Json:
             *(_property(f"library:{name}", version) for name, version in card["libraries"].items()),
         ],
     }
+
+
+def _datasets(training: Json) -> Iterator[tuple[str, str]]:
+    for array, digest in training["data_sha256"].items():
+        yield f"{training['data']} {array}", digest
+    if extra := training.get("extra"):
+        yield f"corrections: {extra['digits']} digits, {extra['no_digit']} without one", extra["sha256"]
 
 
 def _metrics(results: Json) -> Iterator[Json]:

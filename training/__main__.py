@@ -22,6 +22,7 @@ from services.core.noise import NOISES
 from training.config import RECIPES, TrainingConfig
 from training.data import load_mnist, mnist_path, split
 from training.errors import TrainingError
+from training.extra import load_extra
 
 SHIPPED_RECIPE = "default"
 DONE = "done"  # marks a run folder whose job has come to its end
@@ -29,7 +30,10 @@ DONE = "done"  # marks a run folder whose job has come to its end
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run; answers the exit status: 0, 1 failed, 2 no data, 3 refused by the gate."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.extra and args.recipe != SHIPPED_RECIPE:
+        parser.error("--extra is for the default recipe")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     config = TrainingConfig(
@@ -38,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epochs=args.epochs,
         start_from=args.start_from,
         models=args.models,
+        extra=args.extra,
         validation=args.validation,
         hold_out=args.hold_out,
         trained=args.trained,
@@ -56,6 +61,8 @@ def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
         data = replace(data, train=data.train[: config.trained])
     if config.measured:
         data = replace(data, test=data.test[: config.measured])
+    if config.extra:
+        data = replace(data, extra=load_extra(Path(config.extra)))
     from training import job  # TensorFlow, eight seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
@@ -96,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="VERSION",
         help="a version in models/ whose weights the default recipe begins with (default: new weights)",
+    )
+    parser.add_argument(
+        "--extra", metavar="FILE", help="corrections.npz: labelled pictures that the default recipe mixes in"
     )
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: %(default)s)")
     parser.add_argument(

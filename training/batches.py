@@ -15,7 +15,7 @@ import numpy as np
 
 from services.core.noise import NOISES, Images, gaussian
 from training.augment import warp
-from training.data import Digits
+from training.data import Digits, Pictures
 from training.glyphs import DIGITS, glyphs
 from training.outliers import outliers
 
@@ -28,6 +28,8 @@ SIDE_PX = 28
 WIDE_EARLY, WIDE_LATE = 0.45, 0.25  # shares of warps, in the epochs that warp and in the last ones
 SMALL_EARLY, SMALL_LATE = 0.35, 0.15
 GRAIN_SHARE, GRAIN = 0.15, 0.3  # of the noisy pictures get Gaussian noise of up to this level as well
+EXTRA_SHARE = 0.1  # at most, of the digits and of the outliers: a user's labelled pictures
+EXTRA_SHOWN = 20  # times an epoch that one of them is shown, at most: a handful must not be learnt by heart
 
 Batch = dict[str, np.ndarray]
 
@@ -65,13 +67,17 @@ class NoiseMix:
 
 @dataclass(frozen=True, slots=True)
 class BatchMaker:
-    """Digits, then outliers, each clean and noisy, and strips. `warped_epochs` of them warp most digits."""
+    """Digits, then outliers, each clean and noisy, and strips. `warped_epochs` of them warp most digits.
+
+    Some digits and outliers are replaced by those of `extra`. Their clean picture is not known: `has_clean` is 0 there.
+    """
 
     digits: Digits
     mix: NoiseMix
     batch_size: int
     seed: int
     warped_epochs: float = math.inf
+    extra: Pictures | None = None
 
     @property
     def outliers(self) -> int:
@@ -89,7 +95,7 @@ class BatchMaker:
         return len(self.digits) // (self.batch_size - self.outliers)
 
     def make(self, epoch: int, step: int) -> Batch:
-        """One batch: `noisy`, `clean`, `labels`, `noisy_strips`, `clean_strips`."""
+        """One batch: `noisy`, `clean`, `has_clean`, `labels`, `noisy_strips`, `clean_strips`."""
         rng = np.random.default_rng((self.seed, 1, epoch, step))
         count = self.batch_size - self.outliers
         order = _order(self.seed, epoch, len(self.digits))
@@ -99,13 +105,36 @@ class BatchMaker:
         written, labels = _with_printed(chosen, rng)
         clean = np.concatenate([warp(written, rng, small=small, wide=wide), outliers(self.digits, self.outliers, rng)])
         strips = _strips(self.digits, self.strips, rng)
-        return {
+        batch = {
             "noisy": self.mix.apply(clean, rng),
             "clean": clean,
+            "has_clean": np.ones(self.batch_size, np.float32),
             "labels": np.concatenate([labels, np.full(self.outliers, NO_DIGIT, labels.dtype)]),
             "noisy_strips": self.mix.apply(strips, rng),
             "clean_strips": strips,
         }
+        if self.extra:
+            self._mix_in(self.extra, batch, np.random.default_rng((self.seed, 2, epoch, step)), small=small, wide=wide)
+        return batch
+
+    def _mix_in(self, extra: Pictures, batch: Batch, rng: np.random.Generator, *, small: float, wide: float) -> None:
+        """Replace some digits and outliers of a batch; half of the pictures get no other noise than they came with."""
+        count = self.batch_size - self.outliers
+        for first, places, images, labels in (
+            (0, count, extra.digits.images, extra.digits.labels),
+            (count, self.outliers, extra.no_digit, np.full(len(extra.no_digit), NO_DIGIT)),
+        ):
+            share = min(EXTRA_SHARE, EXTRA_SHOWN * len(images) / (self.steps * places))
+            replaced = first + np.flatnonzero(rng.random(places) < share)
+            if not len(replaced):
+                continue
+            chosen = rng.integers(len(images), size=len(replaced))
+            shown = warp(images[chosen], rng, small=small, wide=wide)
+            as_it_came = rng.random((len(replaced), 1, 1, 1)) < 0.5
+            batch["noisy"][replaced] = np.where(as_it_came, shown, self.mix.apply(shown, rng))
+            batch["clean"][replaced] = shown
+            batch["has_clean"][replaced] = 0
+            batch["labels"][replaced] = labels[chosen]
 
 
 @functools.lru_cache(maxsize=1)

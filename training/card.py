@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from training.config import TrainingConfig
+from training.data import Dataset
 from training.export import INPUT, SIGNATURE, Exportable
 from training.measure import DRAWS, SEED, Measurements
 
@@ -23,7 +24,7 @@ def make_card(
     number: int,
     chain: Mapping[str, int],
     config: TrainingConfig,
-    data_sha256: Mapping[str, str],
+    data: Dataset,
     epochs: int,
     minutes: float,
     measured: Measurements,
@@ -51,7 +52,8 @@ def make_card(
             "minutes": round(minutes, 1),
             "note": note,
             "data": "MNIST",
-            "data_sha256": dict(data_sha256),
+            "data_sha256": dict(data.sha256),
+            "extra": data.extra.described() if data.extra else None,
         },
         "results": results(measured),
         "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},

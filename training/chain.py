@@ -53,10 +53,12 @@ class Chain(keras.Model):
         surprise = keras.losses.sparse_categorical_crossentropy(ops.maximum(labels, 0), y_pred["probabilities"])
         reading = ops.sum(shown * surprise) / ops.maximum(ops.sum(shown), 1.0)
         judgement = ops.mean(ops.binary_crossentropy(shown, y_pred["is_digit"]))
-        reconstruction = ops.mean(ops.square(y_pred["denoised"] - x["clean"]))
+        # Of a user's pictures nothing is known but what they show: the denoiser answers for their reading alone.
+        error = ops.reshape(x["has_clean"], (-1, 1, 1, 1)) * (y_pred["denoised"] - x["clean"])
+        reconstruction = ops.mean(ops.square(error))
         lines = ops.mean(ops.square(y_pred["denoised_strips"] - x["clean_strips"]))
         # The squared distance forgives a faint veil over the black background; the plain distance does not.
-        veil = ops.mean(ops.abs(y_pred["denoised"] - x["clean"]))
+        veil = ops.mean(ops.abs(error))
         return (
             reading
             + self.judgement_weight * judgement

@@ -17,6 +17,7 @@ class TrainingConfig:
     epochs: int | None = None  # None: what the recipe itself asks for
     start_from: int | None = None  # a version in `models` whose weights the default recipe begins with
     models: str = "models"
+    extra: str | None = None  # a file of corrections that the default recipe mixes in
     validation: int = 5_000  # training images held back to choose by
     hold_out: str | None = None  # a noise kind the default recipe must not see
     trained: int | None = None  # training images to learn from; None: all that are not held back

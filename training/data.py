@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,37 @@ class Digits:
 
 
 @dataclass(frozen=True, slots=True)
+class Pictures:
+    """Labelled digits, and pictures that show none, as a model got them: with whatever noise they came."""
+
+    digits: Digits
+    no_digit: Images
+
+    def __len__(self) -> int:
+        return len(self.digits) + len(self.no_digit)
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A user's labelled pictures (training/extra.py): those trained on and those held back for the release gate."""
+
+    name: str
+    sha256: str
+    train: Pictures
+    held_back: Pictures
+
+    def described(self) -> dict[str, Any]:
+        """For the model cards."""
+        return {
+            "file": self.name,
+            "sha256": self.sha256,
+            "digits": len(self.train.digits) + len(self.held_back.digits),
+            "no_digit": len(self.train.no_digit) + len(self.held_back.no_digit),
+            "held_back": len(self.held_back),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """Three sets that share no picture. Choices are made on `validation`; `test` is for the final figures only."""
 
@@ -55,6 +87,7 @@ class Dataset:
     validation: Digits
     test: Digits
     sha256: Mapping[str, str]
+    extra: Extra | None = None
 
     def with_validation_share(self, share: float) -> Dataset:
         """The same pictures, with another share of the training images held back."""

@@ -173,15 +173,27 @@ def read_warmup(folder: Path) -> list[predict_pb2.PredictRequest]:
 
 def onnx_predictor(graph: Path | bytes, *, threads: int = 0, output: str | None = None) -> Predict:
     """One output of a function in ONNX, the first unless named, in the server's engine; 0 threads: one per core."""
+    session = _session(graph, threads)
+    return _predictor(session, output or session.get_outputs()[0].name)
+
+
+def onnx_predictors(graph: Path | bytes) -> dict[str, Predict]:
+    """Every output of a function in ONNX by its name."""
+    session = _session(graph, threads=0)
+    return {output.name: _predictor(session, output.name) for output in session.get_outputs()}
+
+
+def _session(graph: Path | bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     source = graph if isinstance(graph, bytes) else str(graph)
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    wanted = [output or session.get_outputs()[0].name]
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
+
+def _predictor(session: onnxruntime.InferenceSession, output: str) -> Predict:
     def predict(images: np.ndarray) -> np.ndarray:
         starts = range(0, max(1, len(images)), PREDICTED_AT_ONCE)  # an empty batch is still asked, for its shape
-        return np.concatenate([session.run(wanted, {INPUT: images[at : at + PREDICTED_AT_ONCE]})[0] for at in starts])
+        return np.concatenate([session.run([output], {INPUT: images[at : at + PREDICTED_AT_ONCE]})[0] for at in starts])
 
     return predict
 

@@ -26,7 +26,7 @@ SHOWN_MISTAKES = 16
 
 def train(config: TrainingConfig, data: Dataset, workdir: Path) -> Outcome:
     """Run the recipe; with a `workdir` that an interrupted run left behind, go on from there."""
-    _open_run(workdir, config)
+    _open_run(workdir, config, data)
     with _writing(workdir):
         return find(config.recipe).run(data, config, workdir)
 
@@ -74,9 +74,12 @@ def publish(
     note: str | None = None,
 ) -> dict[str, int]:
     """Pass the release gate, then write both models as the next versions; answers their numbers."""
-    current = gate.measure_current(models_dir, data.validation)
+    held_back = data.extra.held_back if data.extra else None
+    if data.extra and not held_back:
+        log.warning("%s is too small to hold pictures back: the gate compares MNIST alone", data.extra.name)
+    current = gate.measure_current(models_dir, data.validation, held_back)
     if current:
-        new = gate.measure_new(exportables(outcome), data.validation)
+        new = gate.measure_new(exportables(outcome), data.validation, held_back)
         log.info("%s", gate.comparison(new, current))
         if not force:
             gate.check(new, current)
@@ -90,7 +93,7 @@ def publish(
                 number=number,
                 chain=chain,
                 config=config,
-                data_sha256=data.sha256,
+                data=data,
                 epochs=len(outcome.history["loss"]),
                 minutes=minutes(outcome),
                 measured=measured,
@@ -136,15 +139,18 @@ def _draw(measured: Measurements, denoise: Any, classify: Any, data: Dataset, wo
     plots.mistakes([pictures[surest] for pictures in stages], captions, workdir / "mistakes.webp")
 
 
-def _open_run(workdir: Path, config: TrainingConfig) -> None:
+def _open_run(workdir: Path, config: TrainingConfig, data: Dataset) -> None:
     """Make the run folder, or check that what is in it was started with the same settings."""
     path = workdir / "config.json"
+    settings = config.as_dict() | ({"extra_sha256": data.extra.sha256} if data.extra else {})
     with _writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists() and (found := json.loads(path.read_text())) != config.as_dict():
-            difference = _difference(found, config.as_dict())
-            raise TrainingError(f"{workdir} holds another run, {difference}; remove it or choose another --run-dir")
-        path.write_text(json.dumps(config.as_dict(), indent=2) + "\n")
+        if path.exists():
+            found = TrainingConfig().as_dict() | json.loads(path.read_text())  # a run may be older than a setting
+            if found != settings:
+                difference = _difference(found, settings)
+                raise TrainingError(f"{workdir} holds another run, {difference}; remove it or choose another --run-dir")
+        path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

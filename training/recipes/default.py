@@ -72,7 +72,14 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
     for number, (cycle, epochs) in enumerate(zip(cycles, lengths, strict=True)):
         if not epochs:
             continue
-        maker = BatchMaker(data.train, mix, batch_size, config.seed + 2 * number, warped_epochs=cycle.warped * epochs)
+        maker = BatchMaker(
+            data.train,
+            mix,
+            batch_size,
+            config.seed + 2 * number,
+            warped_epochs=cycle.warped * epochs,
+            extra=data.extra.train if data.extra else None,
+        )
         chain.compile(optimizer=_optimizer(cycle.peak_learning_rate, steps_per_epoch=maker.steps, epochs=epochs))
         trained = fit_jointly(chain, maker, validation, epochs=epochs, workdir=workdir / f"cycle-{number + 1}")
         history = {name: history.get(name, []) + values for name, values in trained.items()} or history

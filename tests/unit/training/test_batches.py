@@ -42,10 +42,11 @@ def test_a_batch_holds_digits_then_outliers_then_strips(digits):
     assert batch["noisy"].shape == batch["clean"].shape == (40, 28, 28, 1)
     assert (batch["labels"][:32] >= 0).all()
     assert (batch["labels"][32:] == NO_DIGIT).all()
+    assert (batch["has_clean"] == np.ones(40)).all()
     assert batch["noisy_strips"].shape == batch["clean_strips"].shape == (1, 28, 112, 1)
     for name, array in batch.items():
         assert array.dtype == (np.int32 if name == "labels" else np.float32)
-        if name != "labels":
+        if name not in ("labels", "has_clean"):
             assert 0 <= array.min() < array.max() <= 1
 
 

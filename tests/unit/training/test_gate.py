@@ -22,5 +22,14 @@ def test_a_loss_at_one_level_is_refused_with_the_comparison():
     assert "98.20   97.90   -0.30" in str(refusal.value)
 
 
+def test_extra_pictures_may_not_be_read_worse_at_all():
+    current = CURRENT | {gate.EXTRA: 0.9, gate.EXTRA_NO_DIGIT: 0.8}
+    gate.check(current | {gate.EXTRA: 0.95}, current)
+
+    for name in (gate.EXTRA, gate.EXTRA_NO_DIGIT):
+        with pytest.raises(GateError, match=f"worse at {name}"):
+            gate.check(current | {name: current[name] - 0.001}, current)
+
+
 def test_an_empty_models_folder_has_nothing_to_compare_with(tmp_path):
     assert gate.measure_current(tmp_path, digits=None) is None
