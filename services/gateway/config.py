@@ -37,6 +37,12 @@ class GatewayConfig:
     connect_timeout_s: float = 1.0  # for one attempt to connect to a model server; also the longest pause between two
     on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true
 
+    # Another version in the shadow: it reads what users were answered, and is only counted
+    shadow_share: float = 0.0  # of answered calls of the models that the shadow's models get too, 0 to 1; 0: none
+    shadow_label: str = ""  # version label of the shadow's models, such as canary; empty: the newest version
+    shadow_denoiser_target: str = ""  # where the shadow's denoiser is; empty: where the users' is
+    shadow_classifier_target: str = ""  # the same for the classifier
+
     # Time
     request_timeout_ms: int = 2000  # a request's whole budget when it names none in Request-Timeout-Ms
     max_request_timeout_ms: int = 60_000  # the largest budget a request may name
@@ -100,6 +106,7 @@ class GatewayConfig:
                 raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.capture_share <= 1:
             raise ValueError(f"{PREFIX}CAPTURE_SHARE must be from 0 to 1, not {self.capture_share}")
+        self._check_shadow()
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
         if not 0 <= self.min_confidence <= 1:
@@ -108,6 +115,15 @@ class GatewayConfig:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"{PREFIX}PORT must be from 0 to 65535, not {self.port}")
+
+    def _check_shadow(self) -> None:
+        if not 0 <= self.shadow_share <= 1:
+            raise ValueError(f"{PREFIX}SHADOW_SHARE must be from 0 to 1, not {self.shadow_share}")
+        elsewhere = self.shadow_denoiser_target or self.shadow_classifier_target
+        if self.shadow_share and not (self.shadow_label or elsewhere):
+            raise ValueError(f"{PREFIX}SHADOW_SHARE needs {PREFIX}SHADOW_LABEL, or targets of the shadow's own")
+        if self.shadow_share and not elsewhere and self.shadow_label == self.denoiser_label == self.classifier_label:
+            raise ValueError(f"{PREFIX}SHADOW_LABEL={self.shadow_label} is the version that answers users")
 
     @property
     def limits(self) -> Limits:

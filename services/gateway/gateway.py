@@ -31,6 +31,7 @@ from services.gateway.reading.batching import Batcher
 from services.gateway.reading.chain import IS_DIGIT, Reading, read_digits
 from services.gateway.reading.line_reader import LineReader
 from services.gateway.reading.reader import Reader
+from services.gateway.reading.shadow import Shadow
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from services.gateway.admission.tracing import Tracing
@@ -48,15 +49,17 @@ class Gateway:
         draining: Callable[[], bool] = lambda: False,
         tracing: "Tracing | None" = None,
         metrics: Metrics | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
-        """Models are those of the settings unless given."""
+        """Models and shadow are those of the settings unless given."""
         denoiser = denoiser or remote_denoiser(config)
         classifier = classifier or remote_classifier(config)
         self.config = config
         self.limits = config.limits
         self.metrics = metrics or Metrics()
         self.admission = Admission(config, self.metrics, tracing)
-        self.reader = _reader(config, denoiser, classifier, self.metrics)
+        self.shadow = shadow or _shadow(config, self.metrics)
+        self.reader = _reader(config, denoiser, classifier, self.metrics, self.shadow)
         self.lines = _line_reader(config, denoiser, classifier, self.metrics)
         statuses = {
             role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
@@ -91,18 +94,20 @@ class Gateway:
         """Let go of the model servers and decoders; write and send what is left of logs and traces."""
         for status in self._statuses:
             status.close()
+        if self.shadow is not None:
+            await self.shadow.close()
         await asyncio.gather(self.reader.close(), self.decoders.close())
         if self.captures is not None:
             await self.captures.close()
         self.admission.close()
 
 
-def remote_denoiser(config: GatewayConfig) -> RemoteModel:
-    """The denoiser of the settings."""
+def remote_denoiser(config: GatewayConfig, *, target: str = "", label: str | None = None) -> RemoteModel:
+    """The denoiser of the settings, or another version of it."""
     return RemoteModel(
-        config.denoiser_target,
+        target or config.denoiser_target,
         name=config.denoiser_model,
-        label=config.denoiser_label,
+        label=config.denoiser_label if label is None else label,
         output="denoised",
         output_shape=None,
         timeout_s=config.predict_timeout_s,
@@ -110,12 +115,12 @@ def remote_denoiser(config: GatewayConfig) -> RemoteModel:
     )
 
 
-def remote_classifier(config: GatewayConfig) -> RemoteModel:
-    """The classifier of the settings."""
+def remote_classifier(config: GatewayConfig, *, target: str = "", label: str | None = None) -> RemoteModel:
+    """The classifier of the settings, or another version of it."""
     return RemoteModel(
-        config.classifier_target,
+        target or config.classifier_target,
         name=config.classifier_model,
-        label=config.classifier_label,
+        label=config.classifier_label if label is None else label,
         output="probabilities",
         output_shape=(10,),
         more={IS_DIGIT: ()},
@@ -136,9 +141,22 @@ def _captures(config: GatewayConfig, metrics: Metrics) -> Captures | None:
     return Captures(opened, share=config.capture_share, min_confidence=config.min_confidence, metrics=metrics)
 
 
-def _reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics) -> Reader:
+def _shadow(config: GatewayConfig, metrics: Metrics) -> Shadow | None:
+    if not config.shadow_share:
+        return None
+    return Shadow(
+        denoiser=remote_denoiser(config, target=config.shadow_denoiser_target, label=config.shadow_label),
+        classifier=remote_classifier(config, target=config.shadow_classifier_target, label=config.shadow_label),
+        share=config.shadow_share,
+        observer=metrics.shadow,
+    )
+
+
+def _reader(
+    config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics, shadow: Shadow | None
+) -> Reader:
     async def chain(images: np.ndarray, applied: np.ndarray, call: CallContext) -> Reading:
-        return await read_digits(
+        reading = await read_digits(
             images,
             applied,
             denoiser=denoiser,
@@ -146,6 +164,9 @@ def _reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: 
             call=call,
             without_denoiser=config.on_denoiser_failure == "classify",
         )
+        if shadow is not None:
+            shadow.offer(images, applied, reading)
+        return reading
 
     batcher = Batcher(
         chain,

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.numbers import Cleaned, LineReading, Scores
+from services.gateway.shadow_metrics import ShadowMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at import: set before workers start
@@ -84,6 +85,7 @@ class Metrics:
         self._pieces = Histogram(
             "cleardigits_line_pieces", "Pieces a line was cut into for the classifier.", buckets=_IMAGES, **named
         )
+        self.shadow = ShadowMetrics(self.registry)
         self._queued = 0
         Gauge(
             "cleardigits_worker_restarts",

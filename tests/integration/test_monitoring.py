@@ -14,6 +14,7 @@ import requests
 from services.core.images import encode_png
 from services.serving_client import ServingClient
 from tests.support import monitoring
+from tests.support.labelled import labelled_server, shadowed_by
 from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.stack import MODELS, ROOT, Stack, running_stack
 
@@ -35,10 +36,14 @@ def miss_a_deadline(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """The stack under load, with a version of the denoiser that cannot be loaded."""
+    """The stack under load, with a shadow, and with a version of the denoiser that cannot be loaded."""
     models = tmp_path_factory.mktemp("stack") / "models"
     shutil.copytree(MODELS, models)
-    with running_stack(models=models) as stack, load(stack):
+    with (
+        labelled_server(tmp_path_factory.mktemp("shadow")) as shadow,
+        running_stack(models, shadowed_by(shadow)) as stack,
+        load(stack),
+    ):
         miss_a_deadline(stack)
         broken = models / "denoiser" / "99"
         broken.mkdir()

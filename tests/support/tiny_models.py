@@ -22,17 +22,19 @@ def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (255 * prototypes()[labels, ..., 0]).astype(np.uint8), labels
 
 
-def write_tiny_models(folder: Path) -> Path:
-    """`folder/denoiser/1/model.onnx` and `folder/classifier/1/model.onnx`."""
+def write_tiny_models(folder: Path, *, version: int = 1, confuses: tuple[int, int] | None = None) -> Path:
+    """`folder/denoiser/1/model.onnx` and `folder/classifier/1/model.onnx`; `confuses` names two digits it mixes up."""
     stretch = [
         helper.make_node("Sub", ["images", "offset"], ["shifted"]),
         helper.make_node("Mul", ["shifted", "gain"], ["stretched"]),
         helper.make_node("Clip", ["stretched", "low", "high"], ["denoised"]),
     ]
     constants = {"offset": 0.25, "gain": 2.0, "low": 0.0, "high": 1.0}
-    _write(folder / "denoiser" / "1", stretch, constants, "denoised", [None, 28, 28, 1])
+    _write(folder / "denoiser" / str(version), stretch, constants, "denoised", [None, 28, 28, 1])
 
     flat = prototypes().reshape(10, 784)
+    if confuses is not None:
+        flat[list(confuses)] = flat[list(reversed(confuses))]
     read = [
         helper.make_node("Reshape", ["images", "row"], ["rows"]),
         helper.make_node("MatMul", ["rows", "weights"], ["matches"]),
@@ -44,7 +46,7 @@ def write_tiny_models(folder: Path) -> Path:
         "weights": (flat.T / 4).astype(np.float32),
         "sizes": (flat.sum(axis=1) / 8).astype(np.float32),
     }
-    _write(folder / "classifier" / "1", read, weights, "probabilities", [None, 10])
+    _write(folder / "classifier" / str(version), read, weights, "probabilities", [None, 10])
     return folder
 
 

@@ -35,11 +35,38 @@ def test_the_defaults_are_allowed():
         ("PORT", "http"),
         ("ON_DENOISER_FAILURE", "panic"),
         ("NO_SUCH_SETTING", "1"),
+        ("SHADOW_SHARE", "1.1"),
+        ("SHADOW_SHARE", "-0.1"),
+        ("SHADOW_SHARE", "nan"),
+        ("SHADOW_SHARE", "0.1"),  # of which version?
     ],
 )
 def test_a_setting_that_cannot_work_is_named(name, value):
     with pytest.raises(ConfigError, match=PREFIX + name):
         GatewayConfig.from_env({PREFIX + name: value})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"SHADOW_LABEL": "canary"},
+        {"SHADOW_DENOISER_TARGET": "10.0.0.9:8500"},
+        {"SHADOW_LABEL": "stable", "DENOISER_LABEL": "stable"},  # the classifier of users has none
+    ],
+)
+def test_a_shadow_is_another_version_or_lives_elsewhere(settings):
+    found = GatewayConfig.from_env(
+        {PREFIX + name: value for name, value in {"SHADOW_SHARE": "0.1", **settings}.items()}
+    )
+
+    assert found.shadow_share == 0.1
+
+
+def test_a_shadow_of_the_version_that_answers_is_refused():
+    named = {"SHADOW_SHARE": "0.1", "SHADOW_LABEL": "stable", "DENOISER_LABEL": "stable", "CLASSIFIER_LABEL": "stable"}
+
+    with pytest.raises(ConfigError, match="SHADOW_LABEL=stable is the version that answers users"):
+        GatewayConfig.from_env({PREFIX + name: value for name, value in named.items()})
 
 
 @pytest.mark.parametrize("name", FIELDS)

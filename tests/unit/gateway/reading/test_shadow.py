@@ -1,0 +1,255 @@
+"""The shadow reads what users were answered, counts, drops what it has no room for, and is never felt."""
+
+import asyncio
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from services.core.errors import ModelUnavailableError
+from services.gateway.config import GatewayConfig
+from services.gateway.gateway import Gateway
+from services.gateway.metrics import Metrics
+from services.gateway.reading import shadow as module
+from services.gateway.reading.chain import Reading
+from services.gateway.reading.shadow import QUEUE_IMAGES, Shadow
+from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser, scores_by_brightness
+from tests.support.hosts import running
+
+
+def images(*brightness):
+    return np.stack([np.full((28, 28, 1), value, np.float32) for value in brightness])
+
+
+def answered(*digits, confidence=0.81, degraded=False):
+    """What users were told of as many pictures."""
+    count = len(digits)
+    return Reading(
+        digits=np.array(digits), scores=np.zeros((count, 10), np.float32),
+        confidences=np.full(count, confidence, np.float32), pictures=(), applied=np.ones(count, bool),
+        denoiser_version=1, classifier_version=1, degraded=degraded, timings_ms={"denoise": 0.5, "classify": 0.5},
+    )  # fmt: skip
+
+
+def made(metrics, **options):
+    options = {"denoiser": fake_denoiser(version=2), "classifier": fake_classifier(version=3), "share": 1.0, **options}
+    return Shadow(observer=metrics.shadow, **options)
+
+
+def pictures(metrics):
+    """The count of each outcome that has one."""
+    value = metrics.registry.get_sample_value
+    found = {
+        outcome: value("cleardigits_shadow_pictures_total", {"outcome": outcome})
+        for outcome in ("agreed", "differed", "failed", "dropped")
+    }
+    return {outcome: count for outcome, count in found.items() if count}
+
+
+async def until(holds):
+    ends = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.005)
+
+
+def test_agreement_and_the_digits_of_disagreements_are_counted():
+    metrics = Metrics()
+
+    async def main():
+        shadow = made(metrics)
+        shadow.offer(images(0.15, 0.35, 0.55), np.ones(3, bool), answered(1, 3, 7))
+        await until(lambda: pictures(metrics))
+        await shadow.close()
+
+    asyncio.run(main())
+    value = metrics.registry.get_sample_value
+
+    assert pictures(metrics) == {"agreed": 2, "differed": 1}
+    assert value("cleardigits_shadow_disagreements_total", {"answered": "7", "shadow": "5"}) == 1
+    below = [value("cleardigits_shadow_confidence_gained_bucket", {"le": le}) for le in ("0.05", "0.2")]
+    assert below == [0, 3]  # 0.91 beside 0.81
+    assert value("cleardigits_shadow_latency_ratio_count") == 1
+    assert value("cleardigits_shadow_model_info", {"model": "classifier", "version": "3"}) == 1
+
+
+def test_only_the_pictures_that_were_denoised_for_users_are_denoised_again():
+    denoiser = fake_denoiser()
+
+    async def main():
+        shadow = made(Metrics(), denoiser=denoiser)
+        shadow.offer(images(0.1, 0.2, 0.3), np.array([True, False, True]), answered(1, 2, 3))
+        await until(lambda: denoiser.sizes)
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert denoiser.sizes == [2]
+
+
+def test_nothing_is_asked_before_users_have_their_answers():
+    denoiser = fake_denoiser()
+
+    async def main():
+        shadow = made(Metrics(), denoiser=denoiser)
+        shadow.offer(images(0.1), np.ones(1, bool), answered(1))
+        for _ in range(20):  # turns of the loop, in which answers are built and written
+            await asyncio.sleep(0)
+        early = list(denoiser.sizes)
+        await until(lambda: denoiser.sizes)
+        await shadow.close()
+        return early
+
+    assert asyncio.run(main()) == []
+
+
+def test_a_full_queue_drops_and_says_how_much():
+    metrics = Metrics()
+    slow = fake_denoiser(takes_s=30.0)
+
+    async def main():
+        shadow = made(metrics, denoiser=slow)
+        for _ in range(10):
+            shadow.offer(np.zeros((100, 28, 28, 1), np.float32), np.ones(100, bool), answered(*[0] * 100))
+        dropped = pictures(metrics)
+        await shadow.close()
+        return dropped
+
+    assert asyncio.run(main()) == {"dropped": 1000 - QUEUE_IMAGES // 100 * 100}
+
+
+def test_one_call_at_a_time():
+    running = []
+    most = []
+
+    class Counting(FakeModel):
+        async def predict(self, images, *, call):
+            running.append(1)
+            most.append(len(running))
+            answer = await super().predict(images, call=call)
+            running.pop()
+            return answer
+
+    metrics = Metrics()
+
+    async def main():
+        shadow = made(metrics, denoiser=Counting(lambda images: images, takes_s=0.002))
+        for _ in range(5):
+            shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        await until(lambda: pictures(metrics) == {"agreed": 5})
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert max(most) == 1
+
+
+def test_failures_and_late_answers_are_counted_and_the_next_call_is_tried(monkeypatch):
+    monkeypatch.setattr(module, "DEADLINE_S", 0.05)
+    metrics = Metrics()
+    broken = fake_classifier(failure=ModelUnavailableError("down"))
+    late = fake_classifier(takes_s=30.0)
+
+    async def main(classifier):
+        shadow = made(metrics, classifier=classifier)
+        shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        shadow.offer(images(0.15, 0.25), np.ones(2, bool), answered(1, 2))
+        before = pictures(metrics).get("failed", 0)
+        await until(lambda: pictures(metrics).get("failed", 0) == before + 3)
+        await shadow.close()
+
+    asyncio.run(main(broken))
+    asyncio.run(main(late))
+
+    assert pictures(metrics) == {"failed": 6}
+
+
+def test_the_share_is_drawn_for_each_call():
+    metrics = Metrics()
+    draws = itertools.cycle([0.05, 0.5, 0.95, 0.15])
+
+    async def main():
+        shadow = made(metrics, share=0.1, draw=lambda: next(draws))
+        for _ in range(8):
+            shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        await until(lambda: pictures(metrics) == {"agreed": 2})
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert pictures(metrics) == {"agreed": 2}
+
+
+def test_a_degraded_answer_is_compared_with_nothing():
+    denoiser = fake_denoiser()
+
+    async def main():
+        shadow = made(Metrics(), denoiser=denoiser)
+        shadow.offer(images(0.15), np.zeros(1, bool), answered(1, degraded=True))
+        await asyncio.sleep(2 * module.AFTER_S)
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert denoiser.sizes == []
+
+
+def test_a_large_request_is_not_kept_alive_by_the_part_that_waits():
+    async def main():
+        shadow = made(Metrics())
+        whole = np.zeros((1000, 28, 28, 1), np.float32)
+        shadow.offer(whole[:10], np.ones(10, bool), answered(*[0] * 10))
+        kept = shadow._waiting[0].images
+        await shadow.close()
+        return np.shares_memory(kept, whole)
+
+    assert asyncio.run(main()) is False
+
+
+def test_closing_gives_up_a_call_that_hangs():
+    hanging = fake_denoiser(takes_s=30.0)
+
+    async def main():
+        shadow = made(Metrics(), denoiser=hanging)
+        shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        await until(lambda: hanging.sizes)
+        started = time.monotonic()
+        await shadow.close()
+        return time.monotonic() - started
+
+    assert asyncio.run(main()) < 1.0
+    assert hanging.closed
+
+
+@pytest.mark.parametrize("path", ["/v1/recognize", "/v2/models/digits/infer", "/v1/models/digits:predict"])
+def test_users_are_answered_alike_with_a_shadow_that_hangs_and_differs(path):
+    """Every way to ask passes the one place; what the shadow would say never reaches an answer."""
+    metrics = Metrics()
+    other = FakeModel(lambda images: scores_by_brightness(1 - images), version=9, takes_s=0.2)
+    body = {
+        "/v1/recognize": b'{"images": [[' + b"0.35," * 783 + b"0.35]]}",
+        "/v2/models/digits/infer": b'{"inputs": [{"name": "images", "datatype": "FP32", "shape": [1, 28, 28, 1], '
+        b'"data": [' + b"0.35," * 783 + b"0.35]}]}",
+        "/v1/models/digits:predict": b'{"instances": [[' + b"0.35," * 783 + b"0.35]]}",
+    }[path]
+    gateway = Gateway(
+        GatewayConfig(),
+        denoiser=fake_denoiser(),
+        classifier=fake_classifier(),
+        metrics=metrics,
+        shadow=Shadow(denoiser=fake_denoiser(), classifier=other, share=1.0, observer=metrics.shadow),
+    )
+    with running("http", gateway) as host:
+        replies = [host.ask(path, body=body, headers={"Content-Type": "application/json"}) for _ in range(3)]
+        ends = time.monotonic() + 10
+        while pictures(metrics) != {"differed": 3}:
+            assert time.monotonic() < ends, pictures(metrics)
+            time.sleep(0.01)
+
+    assert [reply.status for reply in replies] == [200] * 3
+    assert all(b'"version":9' not in reply.body and b'"9"' not in reply.body for reply in replies)
+    assert (
+        metrics.registry.get_sample_value("cleardigits_shadow_disagreements_total", {"answered": "3", "shadow": "6"})
+        == 3
+    )
