@@ -23,6 +23,8 @@ from services.runtime.logs import configure_logging
 
 log = logging.getLogger("services.model_server")
 
+_LOOK_S = 0.5
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse flags, serve until told to stop."""
@@ -54,7 +56,8 @@ def serve(config: ServerConfig) -> int:
         return 0
     server.start()
     log.info("serving", extra={"grpc_port": server.grpc_port, "rest_port": server.rest_port})
-    stop.wait()
+    while not stop.wait(_LOOK_S):  # a signal that another thread received does not wake this one
+        pass
     started = time.monotonic()
     log.info("draining", extra={"seconds": config.drain_seconds})
     drained = server.drain()

@@ -147,6 +147,18 @@ def test_sigterm_while_it_waits_for_a_model_ends_it(tmp_path):
         assert child.stop() == 0
 
 
+def test_sigterm_is_noticed_whichever_thread_receives_it(tmp_path):
+    """After SIGCONT the kernel may hand it to a thread of gRPC's: the main one must not sleep on."""
+    base = tmp_path / "m"
+    write_scale_model(base, 1)
+    with process(*_model("m", base)) as (child, _, _):
+        others = [int(task.name) for task in Path(f"/proc/{child.pid}/task").iterdir() if int(task.name) != child.pid]
+        os.kill(max(others), signal.SIGTERM)
+        _wait(lambda: not child.running())
+
+        assert child.stop() == 0
+
+
 def test_a_unix_socket_serves_too(tmp_path):
     write_scale_model(tmp_path / "scale", 1)
     path = tmp_path / "socket"
