@@ -43,12 +43,12 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature with the lowest negative log-likelihood."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
 
-    def surprise(temperature: float) -> float:
+    def negative_log_likelihood(temperature: float) -> float:
         scaled = logits / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]))
 
-    return float(min(TEMPERATURES, key=surprise))
+    return float(min(TEMPERATURES, key=negative_log_likelihood))
 
 
 def best_scaling(digits: np.ndarray, none: np.ndarray) -> tuple[float, float]:

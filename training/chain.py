@@ -50,8 +50,8 @@ class Chain(keras.Model):
     ) -> Any:
         labels = ops.concatenate([y, y[::RAW], y[1::RAW]]) if training else y
         shown = ops.cast(labels >= 0, "float32")  # 1 for a digit, 0 for what is none
-        surprise = keras.losses.sparse_categorical_crossentropy(ops.maximum(labels, 0), y_pred["probabilities"])
-        reading = ops.sum(shown * surprise) / ops.maximum(ops.sum(shown), 1.0)
+        cross_entropy = keras.losses.sparse_categorical_crossentropy(ops.maximum(labels, 0), y_pred["probabilities"])
+        reading = ops.sum(shown * cross_entropy) / ops.maximum(ops.sum(shown), 1.0)
         judgement = ops.mean(ops.binary_crossentropy(shown, y_pred["is_digit"]))
         # Of a user's pictures nothing is known but what they show: the denoiser answers for their reading alone.
         error = ops.reshape(x["has_clean"], (-1, 1, 1, 1)) * (y_pred["denoised"] - x["clean"])

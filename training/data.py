@@ -128,7 +128,7 @@ def split(arrays: Mapping[str, np.ndarray], *, validation: int, seed: int) -> Da
 
 
 def sha256(array: np.ndarray) -> str:
-    """The hash of an array's bytes, whatever container it came in."""
+    """The hash of an array's bytes, not of the file it came in."""
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """Keras model -> `models/<name>/<version>/`: SavedModel, ONNX, TFLite, warm-up requests and model card.
 
-A version is built in a hidden folder beside its place, checked there, and renamed: whoever watches the models folder
+A version is built in a hidden folder beside its place, checked there, and renamed: a server that watches the folder
 sees a whole version or none.
 """
 

@@ -61,7 +61,7 @@ def down(args: argparse.Namespace, settings: Settings) -> int:
     """End all of it."""
     running = _running(settings)
     if not running:
-        LocalStack(settings).down()  # whatever a killed supervisor left
+        LocalStack(settings).down()  # what a killed supervisor left
         print("nothing is running")
         return 0
     running.down()

@@ -22,7 +22,7 @@ class Process:
 
 @contextmanager
 def connect(path: Path) -> Iterator[Any]:
-    """supervisord's XML-RPC interface; calls raise OSError when nobody listens, xmlrpc.client.Fault when refused."""
+    """supervisord's XML-RPC interface; calls raise OSError when nothing listens, xmlrpc.client.Fault when refused."""
     with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path)) as server:
         yield server.supervisor
 

@@ -9,10 +9,10 @@ ServiceError
 ├── OverloadedError            the bounded queue is full: try again after `retry_after_s`
 │   └── RateLimitedError           this caller asked too often
 ├── DeadlineError              the request's own time is used up
-├── ClientGoneError            the caller closed the connection: nobody reads the answer
+├── ClientGoneError            the caller closed the connection and will not read the answer
 └── ModelError                 a model server did not do its part
     ├── ModelNotFoundError         no model of that name or version
-    ├── ModelUnavailableError      nobody answers at that address
+    ├── ModelUnavailableError      no server answers at that address
     ├── ModelRefusedError          the server is there and refused the call for now
     ├── ModelTimeoutError          no answer within the deadline
     └── ModelResponseError         an answer of the wrong shape, type or name
@@ -24,7 +24,7 @@ Each service maps the family to its protocol in one table: `gateway/problems.py`
 
 
 class ServiceError(Exception):
-    """The root: whatever a caller may be told about."""
+    """The root of all that a caller may be told about."""
 
 
 class InvalidInputError(ServiceError):
@@ -76,7 +76,7 @@ class ModelNotFoundError(ModelError):
 
 
 class ModelUnavailableError(ModelError):
-    """Nobody answers at the model's address."""
+    """No server answers at the model's address."""
 
 
 class ModelRefusedError(ModelError):

@@ -68,7 +68,7 @@ def decode(data: bytes, *, max_pixels: int, budget: Budget | None = None) -> np.
 
 
 def decode_small(data: bytes, *, max_pixels: int) -> np.ndarray:
-    """`decode` for what costs microseconds, whatever the file claims; NotSmallError for all other files."""
+    """`decode` for files that cost microseconds, judged by content; NotSmallError for all others."""
     picture = small_png.decode(data)
     if picture is None and not is_image(data):
         read_header(data)  # says what is wrong, and needs no decoder for it
@@ -84,7 +84,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def quiet_codecs() -> None:
-    """Keep OpenCV's complaints about damaged files off stderr: whoever sent the file is told. For process start."""
+    """Keep OpenCV's complaints about damaged files off stderr: the sender is told in the answer. For process start."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -1,4 +1,4 @@
-"""Ink apart from paper: a digit cut out of any grey picture, whatever the light, whichever of the two is the darker.
+"""Ink apart from paper: a digit cut out of any grey picture, in uneven light, dark on bright or bright on dark.
 
 The paper is estimated as what the picture would be without ink: one grey where the picture's edge is even (a canvas, a
 scan), else a median over a window wider than two strokes (a photo: gradients and shadows are followed, and the edge of

@@ -1,7 +1,7 @@
 """The .npy format, read strictly: a view of the bytes, and nothing that a header claims is believed.
 
 https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. NumPy's own reader evaluates the header as a
-literal and raises whatever that raises; here a header is what NumPy writes, or it is refused.
+literal and lets every exception of that through; here a header is what NumPy writes, or it is refused.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def to_unit(images: np.ndarray) -> np.ndarray:
 
 
 def to_grey(picture: np.ndarray) -> np.ndarray:
-    """Grey, with whatever is transparent as white paper."""
+    """Grey, with transparent parts as white paper."""
     if picture.ndim == 2:
         return picture
     if picture.shape[2] == 3:

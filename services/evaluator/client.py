@@ -108,14 +108,14 @@ class GatewayClient:
     def exchange(
         self, body: bytes, content_type: str, *, accept: str = "application/json", route: str = RECOGNIZE, **query: str
     ) -> Exchange:
-        """One POST, whatever comes back; raises GatewayError only when nothing does."""
+        """One POST; any status is an answer, GatewayError means that there was none."""
         budget_ms = str(round(1e3 * self._timeout_s))  # the gateway may take as long as this client waits
         headers = {"Content-Type": content_type, "Accept": accept, "Request-Timeout-Ms": budget_ms, **self._headers}
         url = f"{self.url}{route}?{urlencode(query)}"
         return self._timed("POST", url, body, headers)
 
     def read_line(self, body: bytes, content_type: str, **query: str) -> Exchange:
-        """One POST /v1/read, whatever comes back; raises GatewayError only when nothing does."""
+        """One POST /v1/read; any status is an answer, GatewayError means that there was none."""
         return self.exchange(body, content_type, route=READ, **query)
 
     def floor(self) -> Exchange:

@@ -1,6 +1,6 @@
 """A folder of pictures of numbers -> CSV: python -m services.evaluator.read FOLDER --out numbers.csv [--length 5] ...
 
-One row for each picture, whatever happened to it: a number, or what was wrong with it. Rows are written as they come,
+One row for each picture: a number, or what was wrong with it. Rows are written as they come,
 in the order of the pictures; the same command after Ctrl-C goes on where it was, and tries again what had failed.
 FOLDER may be `-`: then a list of files is read from standard input, one a line.
 

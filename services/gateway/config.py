@@ -33,7 +33,7 @@ class GatewayConfig:
     classifier_model: str = "classifier"  # name the classifier is served under
     denoiser_label: str = ""  # version label to ask for, such as stable or canary; empty: the newest version
     classifier_label: str = ""  # the same for the classifier
-    predict_timeout_s: float = 5.0  # the most one call of a model may take, whatever time the request has left
+    predict_timeout_s: float = 5.0  # the most one call of a model may take, even if the request has more time left
     connect_timeout_s: float = 1.0  # for one attempt to connect to a model server; also the longest pause between two
     on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true
 

@@ -87,7 +87,7 @@ class Gateway:
         await self.decoders.start()
 
     async def respond(self, request: Request, operation: Operation, receive: Receive) -> Answer:
-        """The answer to a request, whatever happens."""
+        """The answer to a request, also after any failure."""
         return await respond(request, operation, receive, admission=self.admission, limits=self.limits)
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """Captured pictures with their answers and corrections, in one SQLite file: written by gateways, read by the evaluator.
 
-A row is one image as the models got it (28x28, 8 bits), what was answered, and the true label once somebody gave it.
+A row is one image as the models got it (28x28, 8 bits), what was answered, and the true label once it was given.
 Several processes may write at once (WAL). The file is bounded: the oldest rows go when there are too many or they are
 too old, and what is deleted is overwritten.
 """

@@ -17,7 +17,7 @@ LogFormat = Literal["auto", "json", "text"]
 _PIPE_BYTES = 4096  # PIPE_BUF: what a pipe takes at once is not mixed with what others write
 _NEEDS_QUOTES = re.compile(r'[\s="]')
 
-# Attributes every LogRecord has; whatever else is on a record came in through `extra=` and is a field of the line.
+# Attributes every LogRecord has; any other attribute came in through `extra=` and is a field of the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -123,7 +123,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`12:04:31.220 INFO    gateway.routes  request  status=200 total_ms=1.9`; one line whatever a caller sends."""
+    """`12:04:31.220 INFO    gateway.routes  request  status=200 total_ms=1.9`; always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = self.line(record.created, record.levelname, record.name, record.getMessage(), _fields(record))

@@ -13,7 +13,7 @@ STARTS = b"\xff\xd8"
 MAX_SCANS = 100  # a usual progressive JPEG has about ten; thousands cost minutes for a small file
 
 _NAME = "JPEG"
-_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; others (arithmetic, lossless) nobody sends
+_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; others (arithmetic, lossless) are not in use
 _PROGRESSIVE = 0xC2
 _TABLES = (0xC4, 0xDB, 0xDD)  # Huffman codes, quantisation, restart interval
 _ADOBE = 0xEE  # says how colours are to be understood

@@ -18,7 +18,7 @@ from services.core.preprocessing import INK_SIDE, SIDE
 
 Ink = NDArray[Any]  # float32 in [0, 1]; OpenCV's stubs promise no type
 
-MAX_PIECES = 128  # of one line, whatever was drawn
+MAX_PIECES = 128  # of one line
 MAX_PARTS = 4  # of one piece
 MAX_WIDTH_PX = 30  # of one piece; a digit is about 20 px tall, and hardly ever wider than tall
 MIN_HEIGHT_PX = 8  # of a piece: less is a dot or the rest of a ruled line

@@ -26,7 +26,7 @@ def npz(labelled: Sequence[Capture]) -> bytes:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of the pictures and labels in an npz, whatever the container says of dates."""
+    """SHA-256 of the pictures and labels in an npz; dates in the file do not count."""
     seen = hashlib.sha256()
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         for name in ("x", "y", "no_digit"):

@@ -25,7 +25,7 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Clean images with their labels; `sha256` is of the pixels, whatever container they came in."""
+    """Clean images with their labels; `sha256` is of the pixels, not of the file they came in."""
 
     name: str
     images: Images

@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads of every service under load: whatever keeps growing ends it one day."""
+"""Memory, descriptors and threads of every service under load, to find what keeps growing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _ports(process: psutil.Process, status: str) -> set[int]:
     try:
         found = [each for each in process.net_connections("tcp") if each.status == status]
     except psutil.Error:
-        return set()  # it ended just now, or belongs to somebody else
+        return set()  # it ended just now, or belongs to another user
     return {each.laddr.port if status == psutil.CONN_LISTEN else each.raddr.port for each in found}
 
 

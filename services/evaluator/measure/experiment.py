@@ -47,7 +47,7 @@ class Condition:
     level: float
 
     def apply(self, clean: Images, seed: int) -> Images:
-        """The noisy images: the same for the same seed, whatever else is in the grid."""
+        """The noisy images: the same for the same seed, independent of the rest of the grid."""
         if self.noise == CLEAN:
             return clean
         key = [seed, zlib.crc32(self.noise.encode()), round(1000 * self.level)]

@@ -34,7 +34,7 @@ class Exhibit:
 
 
 def examples(outcome: Outcome, clean: Images, labels: NDArray[np.int64]) -> list[Exhibit]:
-    """The first images of the set, chosen by nobody."""
+    """The first images of the set, not a choice."""
     return [_exhibit(outcome, clean, labels, at) for at in range(min(EXAMPLES, len(labels)))]
 
 

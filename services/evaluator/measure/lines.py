@@ -154,7 +154,7 @@ def conditions(*, quick: bool = False) -> list[LineCondition]:
 
 
 def made(condition: LineCondition, dataset: Dataset, count: int, seed: int) -> list[tuple[bytes, str]]:
-    """PNGs of noisy lines and their numbers: the same for the same seed, whatever else is measured."""
+    """PNGs of noisy lines and their numbers: the same for the same seed, independent of what else is measured."""
     key = [
         seed,
         *(zlib.crc32(name.encode()) for name in (condition.form, condition.noise)),

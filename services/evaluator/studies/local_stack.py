@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses right now."""
+    """A TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -43,7 +43,7 @@ class ApiKeys:
         return cls(hash_of)
 
     def client(self, header: Callable[[str], str | None]) -> str:
-        """The name of whoever shows a known key, in `Authorization: Bearer` or `X-API-Key`."""
+        """The name of the caller with a known key, in `Authorization: Bearer` or `X-API-Key`."""
         scheme, _, token = (header("authorization") or "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else header("x-api-key")
         if not key:

@@ -28,7 +28,7 @@ class RateLimiter:
             tokens = min(float(self._burst), tokens + (now - counted_at) * self._per_s)
             allowed = tokens >= 1.0
             self._buckets[client] = (tokens - 1.0 if allowed else tokens, now)
-            if len(self._buckets) > _CLIENTS_REMEMBERED:  # whoever was away longest has a full bucket, or nearly
+            if len(self._buckets) > _CLIENTS_REMEMBERED:  # the client away longest has a full bucket, or nearly
                 self._buckets.popitem(last=False)
         if not allowed:
             wait_s = (1.0 - tokens) / self._per_s

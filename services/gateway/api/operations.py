@@ -35,7 +35,7 @@ class Operation:
 async def respond(
     request: Request, operation: Operation, receive: Receive, *, admission: Admission, limits: Limits
 ) -> Answer:
-    """The answer to a request, whatever happens: admission, body and work within one deadline; then line and count."""
+    """The answer to a request, also after a failure: admission, body and work in one deadline; then logged, counted."""
     request.route = operation.rule
     try:
         answer = await _answer(request, operation, receive, admission, limits)

@@ -21,7 +21,7 @@ class LaneWire:
         self._busy: set[_Connection] = set()
 
     async def call(self, method: Method, request: bytes, *, timeout_s: float, metadata: Metadata = ()) -> bytes:
-        """As Wire.call; metadata stays here: nobody between these two processes would read it."""
+        """As Wire.call; metadata is not sent: there is no proxy between these two processes to read it."""
         timeout_ms = max(1, int(1e3 * timeout_s))
         try:
             async with asyncio.timeout(timeout_s):

@@ -1,4 +1,4 @@
-"""The Model protocol, and RemoteModel: TensorFlow Serving's messages, whatever wire carries them."""
+"""The Model protocol, and RemoteModel: TensorFlow Serving's messages over any transport."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

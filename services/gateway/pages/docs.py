@@ -1,4 +1,4 @@
-"""The HTTP contract, twice: /openapi.yaml for programs, /docs for people. The page is one file that asks nobody else.
+"""The HTTP contract, twice: /openapi.yaml for programs, /docs for people, a page that loads no other file.
 
 `docs.html` is written from openapi.yaml by deploy/docs_page.py (`make docs-page`), so that serving it needs
 neither a YAML parser nor a template. Its examples are shown with the address that the page was asked for at.

@@ -128,7 +128,7 @@ class Batcher(Generic[R]):
             raise DeadlineError(f"refused early: about {expected_s:.2f} s of work, {left_s:.2f} s left for it")
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """At the end of this turn of the loop, so that whoever arrives in the same turn travels together."""
+        """At the end of this turn of the loop, so that requests of the same turn share a batch."""
         if self._start_is_due:
             return
         self._start_is_due = True
@@ -196,7 +196,7 @@ class Batcher(Generic[R]):
             start = stop
 
     def _abandon(self, item: _Item[R]) -> None:
-        """Nobody waits for this item any more: when that is true of its whole batch, the call is given up."""
+        """The caller is gone: drop the item; without any caller left the batch's call is cancelled."""
         if item.batch is None:
             self._waiting.remove(item)
             self._count_waiting(-len(item.images))

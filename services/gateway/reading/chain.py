@@ -35,7 +35,7 @@ class Reading:
 
     @property
     def denoised(self) -> np.ndarray:
-        """What the classifier saw, as one array: joined only when somebody asks, for it may be large."""
+        """What the classifier saw, as one array: joined only on demand, since it may be large."""
         return self.pictures[0] if len(self.pictures) == 1 else np.concatenate(self.pictures)
 
     def rows(self, start: int, stop: int, queued_ms: float) -> "Reading":

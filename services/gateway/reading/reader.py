@@ -17,7 +17,7 @@ _ESTIMATED_ON_THE_LOOP = 16  # images; more of them are estimated in a thread
 
 
 class Reader:
-    """Images -> Reading, batched with whatever else is under way."""
+    """Images -> Reading, batched with other requests."""
 
     def __init__(
         self, *, denoiser: Model, classifier: Model, batcher: Batcher[Reading], slice_images: int, slices: int

@@ -35,7 +35,7 @@ def build_server(config: ServerConfig, handlers: list[grpc.GenericRpcHandler]) -
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of somebody else's calls
+            ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of another server's calls
             *_channel_arguments(config.grpc_channel_arguments),
         ],
     )
@@ -77,7 +77,7 @@ class HealthReporter:
             self._servicer.set(name, SERVING if available else NOT_SERVING)
 
     def leave(self) -> None:
-        """NOT_SERVING from here on, whatever the models do."""
+        """NOT_SERVING from here on, independent of the models."""
         self._servicer.enter_graceful_shutdown()
 
 

@@ -1,6 +1,6 @@
 """Requests joined into batches, each caller given its own rows.
 
-There is no batching thread. A request that finds a free slot leads: it takes whatever waits beside it, computes the
+There is no batching thread. A request that finds a free slot leads: it takes the requests that wait, computes the
 whole batch in its own thread and hands each caller its rows; then the slot goes to the oldest batch that is due. So a
 lone request pays nothing for batching, and a batch grows exactly while the slots are busy.
 """
@@ -137,7 +137,7 @@ class BatchingRunner:
     def _look(self, queue: deque[_Batch], key: object, task: _Task) -> float | None:
         """What this caller can do now: lead, give up, or wait for so many seconds (None: until nudged)."""
         batch, now = task.batch, time.monotonic()
-        if batch is None:  # somebody computes it, or hands it the lead
+        if batch is None:  # another request computes it, or hands it the lead
             return None
         if task.deadline is not None and now >= task.deadline:
             self._withdraw(queue, key, task, batch)
@@ -201,7 +201,7 @@ class BatchingRunner:
                 outputs = self._compute(tasks)
         except ServiceError as exc:
             error = exc
-        finally:  # whatever happened, nobody is left waiting and the slot is given back
+        finally:  # on any outcome all waiting requests are woken and the slot is given back
             for task in late:
                 task.error = DeadlineError(TIMED_OUT)
             for index, task in enumerate(tasks):

@@ -9,7 +9,7 @@ from services.model_server.signatures import from_definition
 
 
 class Servable:
-    """Requests enter and leave; once retired it lets nobody in, and `on_idle` runs when the last has left."""
+    """Requests enter and leave; once retired it refuses new ones, and `on_idle` runs when the last has left."""
 
     def __init__(self, name: str, version: int, path: Path, engine: Engine) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Servable:
             idle()
 
     def retire(self, on_idle: Callable[[], None]) -> None:
-        """Let nobody in any more; call `on_idle` as soon as nobody is left inside."""
+        """Refuse new requests; call `on_idle` as soon as none is running."""
         with self._lock:
             self._on_idle = on_idle
             idle = on_idle if self._users == 0 else None
@@ -46,7 +46,7 @@ class Servable:
             idle()
 
     def __enter__(self) -> "Servable":
-        return self  # the place was taken by whoever handed this out
+        return self  # the caller that handed this out has counted it
 
     def __exit__(self, *exc_info: object) -> None:
         self.leave()

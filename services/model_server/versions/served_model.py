@@ -1,4 +1,4 @@
-"""One model's versions: load what its policy wants, keep serving meanwhile, unload what nobody needs any more.
+"""One model's versions: load what its policy wants, keep serving meanwhile, unload what is not needed any more.
 
 A version is taken in before its predecessor leaves, and only once it has loaded and warmed up; one that fails is
 retried, reported with its error, and never replaces one that works.
@@ -188,7 +188,7 @@ class ServedModel:
         if record.servable is not None and record.servable.path == path:
             return
         if record.error:
-            if fingerprint(path) != record.seen:  # somebody is still copying, or has repaired it
+            if fingerprint(path) != record.seen:  # it is still being copied, or was repaired
                 record.attempts = 0
             elif record.gave_up or self._clock() < record.retry_at:
                 return
@@ -230,7 +230,7 @@ class ServedModel:
         )
 
     def _check_signatures(self, servable: Servable) -> None:
-        """A newer version answers whatever its predecessor answers. An older one is a roll-back, and welcome."""
+        """A newer version has to answer all that its predecessor answers; an older one, a roll-back, may differ."""
         before = self._serving.get(max((v for v in self._serving if v <= servable.version), default=-1))
         if before is None or self._allow_signature_change:
             return

@@ -65,7 +65,7 @@ async function round({ isLate, isNewest }) {
 
 /** What the gateway makes of the picture: cropped, scaled and centred like MNIST. */
 async function centred(blob) {
-  const form = new FormData(); // in a form the gateway looks at the file itself, whatever its name or type claims
+  const form = new FormData(); // in a form the gateway looks at the file itself, not at its name or type
   form.append("picture", blob);
   const answer = await recognize(form, null, { preprocess: "auto", denoise: "never", include: "input" });
   return bytesOf(answer.results[0].input);

@@ -6,7 +6,7 @@ const LONGEST_PAUSE_MS = 300;
 /**
  * `work({ isLate, isNewest })` does the job for the input as it is when it starts, and asks `isLate()` before it shows
  * anything; `isNewest()` tells whether nothing changed since.
- * The pause grows with the length of the last run, so on a slow line answers still come while somebody draws.
+ * The pause grows with the length of the last run, so on a slow line answers still come during drawing.
  */
 export function latestOnly(work) {
   let timer;
