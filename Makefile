@@ -153,7 +153,7 @@ pictures: $(DEV)/.done ## screenshots of the page for the README, into docs/img 
 .PHONY: test-browser pictures
 
 protos: $(DEV)/.done ## regenerate services/pb from protos/
-	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/tfserving.proto
+	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/*.proto
 
 .PHONY: denoise-auto
 denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always and never, at every noise?

@@ -24,7 +24,8 @@ _NUMERIC: dict[pb.DataType, tuple[np.dtype, str]] = {
     pb.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
 }
 _NUMBER_OF = {dtype: number for number, (dtype, _) in _NUMERIC.items()}
-_PACKED_TAG = {pb.DT_FLOAT: b"\x2a", pb.DT_DOUBLE: b"\x32"}  # key bytes of float_val and double_val
+_PACKED_FIELD = {pb.DT_FLOAT: 5, pb.DT_DOUBLE: 6}  # the numbers of float_val and double_val
+_LENGTH_DELIMITED = 2  # protobuf's wire type
 
 # What one tensor may come to. A message carries at most 64 MiB, but one *_val element may stand for any shape.
 MAX_TENSOR_BYTES = 64 * 1024 * 1024
@@ -91,6 +92,15 @@ def shape_of(proto: pb.TensorProto, *, itemsize: int) -> tuple[int, ...]:
     return shape
 
 
+def packed(field: int, array: np.ndarray) -> bytes:
+    """The bytes of a message whose repeated float or double field holds `array`, to be merged: 5 us for 64 images.
+
+    A packed field is the array's own bytes with a length in front; the field's own `extend` takes 4 ms for them.
+    """
+    data = array.tobytes()
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(data)) + data
+
+
 def numpy_dtype(number: pb.DataType) -> np.dtype:
     """The numpy dtype of a DataType number; byte strings are objects."""
     return np.dtype(object) if number == pb.DT_STRING else _NUMERIC[number][0]
@@ -109,9 +119,8 @@ def dtype_name(number: pb.DataType) -> str:
 def _with_values(array: np.ndarray) -> pb.TensorProto:
     number = _NUMBER_OF[array.dtype]
     proto = pb.TensorProto(dtype=number)
-    if number in _PACKED_TAG:  # a packed field is these bytes with a length in front: 5 us for 64 images, not 4 ms
-        data = array.tobytes()
-        proto.MergeFromString(_PACKED_TAG[number] + _varint(len(data)) + data)
+    if number in _PACKED_FIELD:
+        proto.MergeFromString(packed(_PACKED_FIELD[number], array))
         return proto
     flat = array.ravel().view("<u2") if number == pb.DT_HALF else array.ravel()
     getattr(proto, _NUMERIC[number][1]).extend(flat.tolist())

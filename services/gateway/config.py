@@ -19,6 +19,7 @@ class GatewayConfig:
     # Where it listens
     host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 for every interface
     port: int = 8080  # TCP port to listen on
+    grpc_port: int = 0  # TCP port for the Open Inference Protocol over gRPC; 0: none
     workers: int = 1  # worker processes; one feeds two cores of model servers
 
     max_connections: int = 2048  # open connections of one worker; beyond them the longest idle one is closed, else 503
@@ -113,8 +114,9 @@ class GatewayConfig:
             raise ValueError(f"{PREFIX}MIN_CONFIDENCE must be from 0 to 1, not {self.min_confidence}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"{PREFIX}PORT must be from 0 to 65535, not {self.port}")
+        for name in ("port", "grpc_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 65535, not {getattr(self, name)}")
 
     def _check_shadow(self) -> None:
         if not 0 <= self.shadow_share <= 1:

@@ -13,9 +13,11 @@ from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import ModelNames
 from services.gateway.api.feedback import Feedback
+from services.gateway.api.inference import Inference
 from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
 from services.gateway.api.oip import OpenInference
+from services.gateway.api.oip_grpc import OpenInferenceGrpc
 from services.gateway.api.operations import Operation, Receive, respond
 from services.gateway.api.read import Read
 from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
@@ -72,15 +74,17 @@ class Gateway:
         self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)
+        inference = Inference(models, readiness, self.limits)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
             *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),
             *Feedback(self.captures).operations(),
             *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
-            *OpenInference(models, intake, readiness, self.limits).operations(),
+            *OpenInference(inference, intake).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),
             *probe_operations(readiness, self.metrics),
         )
+        self.grpc_operations = tuple(OpenInferenceGrpc(inference, intake).operations())  # no host of HTTP has them
 
     async def start(self) -> None:
         """Start what the first request would have to wait for."""

@@ -41,8 +41,8 @@ def test_no_setting_is_there_that_is_not():
 
 
 @pytest.mark.parametrize("row", PROBLEMS.values(), ids=lambda row: row.slug)
-def test_every_problem_is_there_with_its_status(row):
-    assert f"| `{row.slug}` | {row.status} |" in TEXT
+def test_every_problem_is_there_with_its_status_and_code(row):
+    assert f"| `{row.slug}` | {row.status} | {row.code.name} |" in TEXT
 
 
 @pytest.mark.parametrize("word", [*NAMES, *DENOISE, *INCLUDE, *OPENAPI["components"]["headers"]])

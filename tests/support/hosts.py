@@ -107,6 +107,21 @@ def running(kind: str, gateway: Gateway) -> Iterator[Host]:
 
 
 @contextmanager
+def grpc_running(gateway: Gateway) -> Iterator[int]:
+    """The port of `gateway` behind its gRPC server, until the block ends."""
+    from services.gateway.server.grpc_server import GrpcServer
+
+    with _loop() as run:
+        server = GrpcServer(gateway)
+        port = run(server.start("127.0.0.1", 0))
+        try:
+            yield port
+        finally:
+            run(server.stop(0.5))
+            run(gateway.close())
+
+
+@contextmanager
 def flask_client(gateway: Gateway) -> Iterator[FlaskClient]:
     """Flask's own client of the application, without a socket, until the block ends."""
     with _loop() as run:

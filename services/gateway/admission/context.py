@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from services.core.errors import InvalidInputError
+from services.core.lane import Code
 from services.gateway.deadlines import Deadline
 from services.gateway.models.transport import CallContext, Metadata
 
@@ -52,12 +53,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer that no server has sent yet."""
+    """An answer that no server has sent yet: HTTP's status, and gRPC's code with the reason in words."""
 
     status: int
     body: bytes
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
+    code: Code = Code.OK
+    detail: str = ""
 
 
 def _parsed(query: str) -> dict[str, str]:

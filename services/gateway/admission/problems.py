@@ -1,4 +1,4 @@
-"""Exceptions -> RFC 9457 problem+json: the only place that picks a status code."""
+"""Exceptions -> RFC 9457 problem+json and gRPC's codes: the only place that picks either."""
 
 import logging
 import math
@@ -8,6 +8,7 @@ from http import HTTPStatus
 import orjson
 
 from services.core import errors
+from services.core.lane import Code
 from services.gateway.admission.context import Answer
 
 log = logging.getLogger(__name__)
@@ -18,35 +19,50 @@ UNEXPECTED = "an unexpected failure; the log has it under this request id"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One row: what a kind of failure is called over HTTP."""
+    """One row: what a kind of failure is called over HTTP, and over gRPC."""
 
     status: int
     slug: str
     title: str
+    code: Code = Code.UNKNOWN
 
 
 # Looked up along the exception's ancestry: the nearest row wins.
 PROBLEMS: dict[type[errors.ServiceError], Problem] = {
-    errors.ServiceError: Problem(500, "internal", "The gateway failed"),
-    errors.InvalidInputError: Problem(422, "invalid-input", "The input cannot be read as digits"),
-    errors.UnsupportedMediaError: Problem(415, "unsupported-media-type", "This kind of body is not taken"),
-    errors.TooLargeError: Problem(413, "payload-too-large", "The request holds more than one request may"),
-    errors.NotFoundError: Problem(404, "not-found", "Not Found"),
-    errors.UnauthorizedError: Problem(401, "unauthorized", "An API key is needed"),
-    errors.OverloadedError: Problem(503, "overloaded", "Too much is waiting already"),
-    errors.RateLimitedError: Problem(429, "rate-limited", "Too many requests from this client"),
-    errors.DeadlineError: Problem(504, "deadline-exceeded", "The request's time was used up"),
+    errors.ServiceError: Problem(500, "internal", "The gateway failed", Code.INTERNAL),
+    errors.InvalidInputError: Problem(
+        422, "invalid-input", "The input cannot be read as digits", Code.INVALID_ARGUMENT
+    ),
+    errors.UnsupportedMediaError: Problem(
+        415, "unsupported-media-type", "This kind of body is not taken", Code.INVALID_ARGUMENT
+    ),
+    errors.TooLargeError: Problem(
+        413, "payload-too-large", "The request holds more than one request may", Code.INVALID_ARGUMENT
+    ),
+    errors.NotFoundError: Problem(404, "not-found", "Not Found", Code.NOT_FOUND),
+    errors.UnauthorizedError: Problem(401, "unauthorized", "An API key is needed", Code.UNAUTHENTICATED),
+    errors.OverloadedError: Problem(503, "overloaded", "Too much is waiting already", Code.UNAVAILABLE),
+    errors.RateLimitedError: Problem(
+        429, "rate-limited", "Too many requests from this client", Code.RESOURCE_EXHAUSTED
+    ),
+    errors.DeadlineError: Problem(504, "deadline-exceeded", "The request's time was used up", Code.DEADLINE_EXCEEDED),
     errors.ClientGoneError: Problem(
-        499, "client-gone", "The client closed the connection"
+        499, "client-gone", "The client closed the connection", Code.CANCELLED
     ),  # for the log: the client does not read it
-    errors.ModelError: Problem(502, "model-error", "A model server failed"),
-    errors.ModelNotFoundError: Problem(503, "model-not-found", "The model is not being served"),
-    errors.ModelUnavailableError: Problem(503, "model-unavailable", "A model server cannot be reached"),
-    errors.ModelRefusedError: Problem(503, "model-refused", "A model server refused the call"),
-    errors.ModelTimeoutError: Problem(504, "model-timeout", "A model server did not answer in time"),
-    errors.ModelResponseError: Problem(502, "model-response", "A model server answered something unexpected"),
+    errors.ModelError: Problem(502, "model-error", "A model server failed", Code.INTERNAL),
+    errors.ModelNotFoundError: Problem(503, "model-not-found", "The model is not being served", Code.UNAVAILABLE),
+    errors.ModelUnavailableError: Problem(
+        503, "model-unavailable", "A model server cannot be reached", Code.UNAVAILABLE
+    ),
+    errors.ModelRefusedError: Problem(503, "model-refused", "A model server refused the call", Code.UNAVAILABLE),
+    errors.ModelTimeoutError: Problem(
+        504, "model-timeout", "A model server did not answer in time", Code.DEADLINE_EXCEEDED
+    ),
+    errors.ModelResponseError: Problem(
+        502, "model-response", "A model server answered something unexpected", Code.INTERNAL
+    ),
 }
-_OTHER_PROTOCOLS = ("/v2", "/v1/models")  # Open Inference Protocol and TensorFlow Serving
+_OTHER_PROTOCOLS = ("/v2", "/v1/models", "/inference.")  # Open Inference Protocol and TensorFlow Serving
 _SLUGS = {
     400: "bad-request",
     404: "not-found",
@@ -97,4 +113,4 @@ def _answer(row: Problem, detail: str, path: str, request_id: str, headers: tupl
     }
     if path.startswith(_OTHER_PROTOCOLS):
         document["error"] = detail  # what clients of these two protocols read
-    return Answer(row.status, orjson.dumps(document), PROBLEM, headers)
+    return Answer(row.status, orjson.dumps(document), PROBLEM, headers, row.code, detail)

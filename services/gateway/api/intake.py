@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from services.core.lines.strip import Strip
 from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.line_options import LineOptions
+from services.gateway.api.oip_grpc_messages import ModelInfer, read_model_infer
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
 from services.gateway.api.options import Options, options_of, told
 from services.gateway.api.results import Columns, check_size, results_json
@@ -94,9 +96,16 @@ class Intake:
             return read_infer_request(small, header_length, max_depth=self._limits.max_json_depth)
         arguments = {"header_length": header_length, **self._common(encoding)}
         answer = await self._decoders.run("infer", [body], arguments, until_s=until_s)
+        return _infer_request(answer.head, answer.parts)
+
+    async def model_infer(self, body: bytes, *, until_s: float) -> ModelInfer:
+        """The same as a message of gRPC, which has undone its compression."""
+        if len(body) <= SMALL_BYTES:
+            return read_model_infer(body)
+        answer = await self._decoders.run("model_infer", [body], self._common(None), until_s=until_s)
         head = dict(answer.head)
-        outputs = head.pop("outputs")
-        return InferRequest(images=_array(answer.parts), outputs=None if outputs is None else tuple(outputs), **head)
+        asked = _infer_request(head.pop("asked"), answer.parts)
+        return ModelInfer(asked=asked, **head)
 
     async def predict(self, body: bytes, *, encoding: str | None, until_s: float) -> tuple[np.ndarray, bool]:
         """The images of a predict request in TensorFlow Serving's REST form, and whether it came by row."""
@@ -148,6 +157,11 @@ class _SmallPictures:
         if self._left < 0:
             raise NotSmallError
         return decode_small(data, max_pixels=self._max_pixels)
+
+
+def _infer_request(fields: Mapping[str, Any], parts: object) -> InferRequest:
+    outputs = fields["outputs"]
+    return InferRequest(**{**fields, "outputs": None if outputs is None else tuple(outputs), "images": _array(parts)})
 
 
 def _array(parts: object) -> np.ndarray:

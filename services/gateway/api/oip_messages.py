@@ -21,7 +21,7 @@ from services.gateway.api.bodies import parse_json
 MOST = 1e6  # of a pixel: sums over larger ones overflow inside the models, which are then blamed
 LENGTH_HEADER = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
-_NAME_OF = {dtype: name for name, dtype in DATATYPES.items()}
+DATATYPE_OF = {dtype: name for name, dtype in DATATYPES.items()}
 _READ = ("FP32", "UINT8")  # what an input may be
 _INPUT = "images"
 _BATCH_SHAPES = ((SIDE, SIDE, 1), (SIDE, SIDE), (PIXELS,))
@@ -73,7 +73,7 @@ def write_infer_response(
     tensors: list[bytes] = []
     for name in request.outputs or outputs:
         array = outputs[name]
-        entry: dict[str, object] = {"name": name, "shape": list(array.shape), "datatype": _NAME_OF[array.dtype]}
+        entry: dict[str, object] = {"name": name, "shape": list(array.shape), "datatype": DATATYPE_OF[array.dtype]}
         if request.binary.get(name, request.binary_by_default):
             tensors.append(array.tobytes())
             entry["parameters"] = {"binary_data_size": len(tensors[-1])}
@@ -104,17 +104,26 @@ def _images(inputs: object, tensors: bytes) -> np.ndarray:
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InvalidInputError(f'inputs is a list of one tensor, "{_INPUT}"')
     entry = inputs[0]
-    if entry.get("name") != _INPUT:
-        raise InvalidInputError(f'no input is called {_shown(entry.get("name"))}; there is "{_INPUT}"')
-    datatype = entry.get("datatype")
+    dtype, count = check_input(entry.get("name"), entry.get("datatype"), entry.get("shape"))
+    return as_images(_tensor(entry, dtype, count, tensors))
+
+
+def check_input(name: object, datatype: object, shape: object) -> tuple[np.dtype[Any], int]:
+    """The type of an input's numbers, and how many there are."""
+    if name != _INPUT:
+        raise InvalidInputError(f'no input is called {_shown(name)}; there is "{_INPUT}"')
     if datatype not in _READ:
         raise InvalidInputError(f"datatype {_shown(datatype)}: {_INPUT} is {' or '.join(_READ)}")
-    shape = entry.get("shape")
     if not isinstance(shape, list) or not shape or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise InvalidInputError(f"shape {_shown(shape)}: it is a list of sizes")
     if tuple(shape[1:]) not in _BATCH_SHAPES or not shape[0]:
         raise InvalidInputError(f"shape {_shown(shape)}: {_INPUT} is [n, {SIDE}, {SIDE}, 1], n at least 1")
-    array = _tensor(entry, DATATYPES[str(datatype)], math.prod(shape), tensors).reshape(-1, SIDE, SIDE, 1)
+    return DATATYPES[str(datatype)], math.prod(shape)
+
+
+def as_images(array: np.ndarray) -> np.ndarray:
+    """The numbers of an input as pictures, UINT8 scaled to [0, 1]; those that no model computes with are refused."""
+    array = array.reshape(-1, SIDE, SIDE, 1)
     if array.dtype == np.uint8:
         return array / np.float32(255)
     low, high = float(array.min()), float(array.max())

@@ -12,7 +12,7 @@ from services.core.budget import LARGE_BYTES
 from services.core.compression import inflate, is_encoded
 from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
-from services.gateway.api.oip_messages import read_infer_request
+from services.gateway.api.oip_messages import InferRequest, read_infer_request
 from services.gateway.api.options import options_of, told
 from services.gateway.api.results import Columns, results_json
 from services.gateway.api.tfserving_messages import read_predict_body
@@ -61,14 +61,28 @@ def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance
     asked = read_infer_request(
         _body(parts, arguments, limits, allowance), arguments["header_length"], max_depth=limits.max_json_depth
     )
-    fields = {
+    return Frame(_fields(asked), [asked.images])
+
+
+def _model_infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
+    # Most gateways serve no gRPC, and load no protobuf in decoders.
+    from services.gateway.api.oip_grpc_messages import read_model_infer
+
+    body = _body(parts, arguments, Limits(**arguments["limits"]), allowance)
+    call = read_model_infer(body)
+    head = {"model": call.model, "version": call.version, "raw": call.raw, "asked": _fields(call.asked)}
+    return Frame(head, [call.asked.images])
+
+
+def _fields(asked: InferRequest) -> dict[str, object]:
+    """All but the images."""
+    return {
         "id": asked.id,
         "parameters": asked.parameters,
         "outputs": asked.outputs,
         "binary": asked.binary,
         "binary_by_default": asked.binary_by_default,
     }
-    return Frame(fields, [asked.images])
 
 
 def _predict(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
@@ -88,4 +102,11 @@ def _results(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
     return Frame({}, [results_json(columns, options_of(arguments["options"]))])
 
 
-TASKS = {"recognize": _recognize, "read": _read, "infer": _infer, "predict": _predict, "results": _results}
+TASKS = {
+    "recognize": _recognize,
+    "read": _read,
+    "infer": _infer,
+    "model_infer": _model_infer,
+    "predict": _predict,
+    "results": _results,
+}

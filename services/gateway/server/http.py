@@ -13,10 +13,9 @@ from services.gateway.admission.problems import problem_of, problem_of_status
 from services.gateway.app import create_app
 from services.gateway.gateway import Gateway
 from services.gateway.server.connection import Connection, Exchange, State
+from services.gateway.server.held import SMALL_BODY_BYTES, HeldBodies
 from services.gateway.server.routes import Routes
 
-SMALL_BODY_BYTES = 64 * 1024  # bodies up to here are always read: as many as there are connections
-HELD_BODIES = 4  # of the largest size: larger ones may hold so much memory together
 STALLED_S = 10.0  # without a byte of a body, or without a byte of an answer that was read
 LINGER_S = 2.0
 _SWEEP_S = 0.5
@@ -26,8 +25,10 @@ _BACKLOG = 2048
 class HttpServer:
     """The connections of one worker process. `start` on the loop where the gateway lives."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, held: HeldBodies | None = None) -> None:
+        """`held` is shared with whatever else reads bodies in this process."""
         config = gateway.config
+        self._held = held or HeldBodies(gateway.limits.max_body_bytes)
         self.limits = gateway.limits
         self.stopping = False
         self.now = time.monotonic
@@ -48,7 +49,6 @@ class HttpServer:
         # Closed when there are too many, those that never sent a request first, in each the oldest first.
         self._fresh: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}
-        self._held_bytes = 0
         self._threads = ThreadPoolExecutor(4, "pages")
         self._date = (0, b"")
 
@@ -142,15 +142,14 @@ class HttpServer:
         if exchange.size <= SMALL_BODY_BYTES:
             return None
         more = exchange.size - exchange.held
-        if self._held_bytes + more > HELD_BODIES * self.limits.max_body_bytes:
-            return OverloadedError(f"bodies of {self._held_bytes} bytes are being read already", retry_after_s=1.0)
-        self._held_bytes += more
-        exchange.held += more
-        return None
+        overload = self._held.take(more)
+        if overload is None:
+            exchange.held += more
+        return overload
 
     def release(self, exchange: Exchange) -> None:
         """The request is answered, or will not be."""
-        self._held_bytes -= exchange.held
+        self._held.give_back(exchange.held)
         exchange.held = 0
 
     @staticmethod

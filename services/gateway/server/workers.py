@@ -45,14 +45,17 @@ class Shared:
 
 def serve(config: GatewayConfig) -> int:
     """Listen until SIGTERM or SIGINT, then finish what is in flight; the exit status."""
+    port = config.port
     try:
         sockets = listen(config)
+        port = config.grpc_port
+        reserved = reserve_grpc(config)
     except OSError as exc:
-        log.error("cannot listen", extra={"host": config.host, "port": config.port, "reason": str(exc)})
+        log.error("cannot listen", extra={"host": config.host, "port": port, "reason": str(exc)})
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})  # they are waited for, not handled
     with _shared_counts(config):
-        _Supervisor(config, sockets).run()
+        _Supervisor(config, sockets, reserved).run()
     log.info("stopped")
     return 0
 
@@ -65,6 +68,22 @@ def listen(config: GatewayConfig) -> list[socket.socket]:
         address = sockets.pop().getsockname()  # still the address: port 0 has become a number
         sockets = [_bound(family, address, shared=True) for _ in range(config.workers)]
     return sockets
+
+
+def reserve_grpc(config: GatewayConfig) -> socket.socket | None:
+    """The address for gRPC, if there is to be one, held by a socket that does not listen: gRPC opens its own."""
+    if not config.grpc_port:
+        return None
+    family, _, _, _, address = socket.getaddrinfo(config.host, config.grpc_port, type=socket.SOCK_STREAM)[0]
+    _bound(family, address).close()  # fails where another program listens
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, shared: bool = False) -> socket.socket:
@@ -84,9 +103,10 @@ def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, shared:
 class _Supervisor:
     """Starts a worker for each socket and waits for signals."""
 
-    def __init__(self, config: GatewayConfig, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: GatewayConfig, sockets: list[socket.socket], reserved: socket.socket | None) -> None:
         self._config = config
         self._sockets = sockets
+        self._reserved = reserved
         self._shared = Shared.new()
         self._workers: list[BaseProcess | None] = [None] * len(sockets)
         self._started_s = [0.0] * len(sockets)
@@ -96,14 +116,20 @@ class _Supervisor:
         for place in range(len(self._sockets)):
             self._start(place)
         host, port = self._sockets[0].getsockname()[:2]
-        log.info("listening", extra={"host": host, "port": port, "workers": len(self._sockets)})
+        listening = {"host": host, "port": port, "workers": len(self._sockets)}
+        if self._reserved is not None:
+            listening["grpc_port"] = self._config.grpc_port
+        log.info("listening", extra=listening)
         self._watch()
         self._drain()
         self._stop()
 
     def _start(self, place: int) -> None:
+        grpc_address = None if self._reserved is None else self._reserved.getsockname()[:2]
         worker = _FORK.Process(
-            target=_work, args=(self._config, self._sockets, place, self._shared, os.getpid()), name=f"worker-{place}"
+            target=_work,
+            args=(self._config, self._sockets, place, self._shared, os.getpid(), grpc_address),
+            name=f"worker-{place}",
         )
         worker.start()
         self._workers[place] = worker
@@ -133,7 +159,7 @@ class _Supervisor:
                 return
 
     def _stop(self) -> None:
-        for sock in self._sockets:
+        for sock in (*self._sockets, *([self._reserved] if self._reserved else [])):
             sock.close()
         living = [worker for worker in self._workers if worker is not None]
         for worker in living:
@@ -147,7 +173,14 @@ class _Supervisor:
                 worker.join()
 
 
-def _work(config: GatewayConfig, sockets: list[socket.socket], place: int, shared: Shared, parent: int) -> None:
+def _work(
+    config: GatewayConfig,
+    sockets: list[socket.socket],
+    place: int,
+    shared: Shared,
+    parent: int,
+    grpc_address: tuple[str, int] | None,
+) -> None:
     """Runs in each worker, so that nothing heavy is imported, and no channel made, before the fork."""
     for number in STOP:  # until the worker's loop handles them: the parent's mask would hold them back
         signal.signal(number, signal.SIG_DFL)
@@ -158,7 +191,7 @@ def _work(config: GatewayConfig, sockets: list[socket.socket], place: int, share
             sock.close()
     from services.gateway.server.worker import run
 
-    run(config, sockets[place], shared)
+    run(config, sockets[place], shared, grpc_address)
 
 
 def _end_with(parent: int) -> None:

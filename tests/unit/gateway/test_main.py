@@ -5,8 +5,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +55,17 @@ def test_a_port_in_use_is_one_line_and_status_1():
     assert finished.stderr == ""
 
 
+def test_a_grpc_port_in_use_is_one_line_and_status_1():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        finished = run(PORT="0", GRPC_PORT=port)
+
+    assert finished.returncode == 1
+    assert "cannot listen" in finished.stdout
+    assert port in finished.stdout
+    assert finished.stderr == ""
+
+
 def test_an_address_of_nobody_is_one_line_and_status_1():
     finished = run(HOST="192.0.2.1", PORT="8080")
 
@@ -58,22 +74,66 @@ def test_an_address_of_nobody_is_one_line_and_status_1():
     assert finished.stderr == ""
 
 
-def test_a_signal_while_workers_still_start_is_not_lost():
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def started(**settings: str) -> Iterator[subprocess.Popen[str]]:
+    """A gateway that has said that it listens."""
+    environ = {**os.environ, **{f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}}
     gateway = subprocess.Popen(
-        [sys.executable, "-m", "services.gateway"],
-        cwd=ROOT,
-        env={**os.environ, "CLEARDIGITS_GATEWAY_PORT": port},
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", "services.gateway"], cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True
     )
     with gateway:
-        assert "listening" in gateway.stdout.readline()
-        started = time.monotonic()
+        try:
+            assert gateway.stdout is not None
+            assert "listening" in gateway.stdout.readline()
+            yield gateway
+        finally:
+            gateway.kill()
+
+
+def ports_of(gateway: subprocess.Popen[str]) -> set[int]:
+    """Where it and its workers accept connections."""
+    tree = [psutil.Process(gateway.pid), *psutil.Process(gateway.pid).children(recursive=True)]
+    found = [each for process in tree for each in process.net_connections("tcp") if each.status == "LISTEN"]
+    return {each.laddr.port for each in found}
+
+
+def test_a_signal_while_workers_still_start_is_not_lost():
+    with started(PORT=free_port()) as gateway:
+        began = time.monotonic()
         gateway.terminate()
         status = gateway.wait(20)
 
     assert status == 0
-    assert time.monotonic() - started < 5  # it is killed after ten
+    assert time.monotonic() - began < 5  # it is killed after ten
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_grpc_is_served_where_a_port_is_set(workers):
+    port, grpc_port = free_port(), free_port()
+    with started(PORT=port, GRPC_PORT=grpc_port, WORKERS=workers) as gateway:
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(
+                b"", timeout=20, wait_for_ready=True
+            )
+        ports = ports_of(gateway)
+        gateway.terminate()
+        status = gateway.wait(20)
+
+    assert live == b"\x08\x01"  # live: true
+    assert ports == {int(port), int(grpc_port)}
+    assert status == 0
+
+
+def test_without_a_grpc_port_nothing_listens_for_it():
+    port = free_port()
+    with started(PORT=port) as gateway:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=20).close()  # the worker runs
+        ports = ports_of(gateway)
+
+    assert ports == {int(port)}

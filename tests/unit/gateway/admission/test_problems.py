@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from services.core import errors
+from services.core.lane import Code
 from services.gateway.admission.problems import PROBLEMS, problem_of
 
 FAMILY = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, errors.ServiceError)]
@@ -32,6 +33,34 @@ def test_every_problem_has_the_same_shape(kind):
         "status": answer.status,
         "detail": "what",
         "request_id": "abc",
+    }
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_every_error_has_a_code_of_grpc(kind):
+    answer = problem_of(make(kind), path="/inference.GRPCInferenceService/ModelInfer", request_id="abc")
+
+    assert answer.code not in (Code.OK, Code.UNKNOWN)
+    assert answer.detail == "what"
+
+
+def test_http_and_grpc_say_the_same():
+    code_of = {
+        401: Code.UNAUTHENTICATED,
+        404: Code.NOT_FOUND,
+        413: Code.INVALID_ARGUMENT,
+        415: Code.INVALID_ARGUMENT,
+        422: Code.INVALID_ARGUMENT,
+        429: Code.RESOURCE_EXHAUSTED,
+        499: Code.CANCELLED,
+        500: Code.INTERNAL,
+        502: Code.INTERNAL,
+        503: Code.UNAVAILABLE,
+        504: Code.DEADLINE_EXCEEDED,
+    }
+
+    assert {row.slug: row.code for row in PROBLEMS.values()} == {
+        row.slug: code_of[row.status] for row in PROBLEMS.values()
     }
 
 

@@ -15,6 +15,7 @@ from services.core.images import encode_png
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
 from services.gateway.server import connection as connection_module
+from services.gateway.server import held
 from services.gateway.server import http as http_module
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
 from tests.support.hosts import Host, running
@@ -241,7 +242,7 @@ def test_one_address_may_not_take_all_connections():
 
 def test_bodies_that_are_promised_hold_nothing(monkeypatch):
     """Eight sockets that promised 32 MB and sent nothing blocked every larger body for up to 60 s."""
-    monkeypatch.setattr(http_module, "HELD_BODIES", 1)
+    monkeypatch.setattr(held, "HELD_BODIES", 1)
     with listening(max_body_bytes=200_000) as host, contextlib.ExitStack() as ends:
         for _ in range(8):
             ends.enter_context(connected(host)).sendall(HEAD + b"content-length: 200000\r\n\r\n")
@@ -251,7 +252,7 @@ def test_bodies_that_are_promised_hold_nothing(monkeypatch):
 
 
 def test_bodies_that_are_held_are_bounded(monkeypatch):
-    monkeypatch.setattr(http_module, "HELD_BODIES", 0)
+    monkeypatch.setattr(held, "HELD_BODIES", 0)
     with listening() as host:
         answer = host.ask("/v1/recognize", body=bytes(100_000), headers=OCTETS)
         small = host.ask("/v1/recognize", body=PICTURE, headers=PNG)

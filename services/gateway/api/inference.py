@@ -1,0 +1,85 @@
+"""What the Open Inference Protocol does, before it is written as HTTP (oip.py) or gRPC (oip_grpc.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services import __version__
+from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, TooLargeError
+from services.gateway.admission.context import Request
+from services.gateway.api.offered_models import IMAGES, Inferred, OfferedModel
+from services.gateway.api.oip_messages import InferRequest
+from services.gateway.api.readiness import ReadinessCheck
+from services.gateway.limits import Limits
+
+NAME = "cleardigits"
+VERSION = __version__
+QUICK_BYTES = 32 * 1024  # of an answer's numbers: more are written in a thread
+
+
+class Inference:
+    """The models by name and version. A version of None or "" is whichever there is."""
+
+    def __init__(self, models: Mapping[str, OfferedModel], readiness: ReadinessCheck, limits: Limits) -> None:
+        self._models = models
+        self._readiness = readiness
+        self._limits = limits
+
+    async def check_ready(self) -> None:
+        """ModelUnavailableError where /readyz would say no."""
+        found = await self._readiness()
+        if not found.ready:
+            wrong = [f"{role}: {state}" for role, state in found.models.items() if state != "available"]
+            raise ModelUnavailableError("; ".join(wrong) or "the gateway is shutting down")
+
+    async def check_model_ready(self, name: str, version: str | None) -> None:
+        """NotFoundError where there is no such model, ModelUnavailableError where it cannot be asked."""
+        model = await self.find(name, version)
+        if not await model.versions():
+            raise ModelUnavailableError(f"no version of {name} is available")
+
+    async def describe(self, name: str, version: str | None) -> dict[str, Any]:
+        """What a model takes and gives."""
+        model = await self.find(name, version)
+        return {
+            "name": name,
+            "versions": await model.versions(),
+            "platform": model.platform,
+            "inputs": [IMAGES],
+            "outputs": model.outputs,
+        }
+
+    async def find(self, name: str, version: str | None) -> OfferedModel:
+        """The model, if it has that version now."""
+        model = self._models.get(name)
+        if model is None:
+            raise NotFoundError(f"no model is called {name[:60]}; there are {', '.join(self._models)}")
+        if version and version not in (versions := await model.versions()):
+            there_is = ", ".join(versions) or "none available"
+            raise NotFoundError(f"model {name} has no version {version[:40]}; there is {there_is}")
+        return model
+
+    async def infer(
+        self, request: Request, asked: InferRequest, model: OfferedModel, name: str, version: str | None
+    ) -> Inferred:
+        """Run a model that `find` found."""
+        request.images = len(asked.images)
+        self._check(asked, model)
+        made = await model.infer(asked.images, asked.parameters, call=request.call)
+        if version and made.version != version:  # a roll-out between the question and the answer
+            raise NotFoundError(f"model {name} has no version {version} any more; {made.version} has taken its place")
+        return made
+
+    def _check(self, asked: InferRequest, model: OfferedModel) -> None:
+        if len(asked.images) > self._limits.max_images:
+            raise TooLargeError(f"{len(asked.images)} images; at most {self._limits.max_images} in one request")
+        names = [output["name"] for output in model.outputs]
+        for output in asked.outputs or ():
+            if output not in names:
+                raise InvalidInputError(f"no output is called {output[:60]!r}; there are {', '.join(names)}")
+
+
+def is_quick(made: Inferred) -> bool:
+    """Whether the answer is small enough to be written on the event loop."""
+    return sum(array.nbytes for array in made.outputs.values()) <= QUICK_BYTES
