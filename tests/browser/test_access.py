@@ -237,7 +237,7 @@ def test_the_curl_command_gives_the_same_answer(demo):
 def test_every_link_leads_somewhere(demo):
     links = demo.page.locator("a:visible").evaluate_all("all => all.map((link) => link.href)")
 
-    assert len(links) == 3
+    assert len(links) == 5
     assert {link: demo.page.request.get(link).status for link in links} == dict.fromkeys(links, 200)
 
 

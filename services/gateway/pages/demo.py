@@ -1,4 +1,5 @@
-"""The demo page at `/`: one template and a folder of plain files, each with its ETag, behind a strict CSP.
+"""The demo pages, `/` for one digit and `/numbers`: templates and a folder of plain files, each with its ETag, behind a
+strict CSP.
 
 Files are served under a path that names the content of the whole folder, so browsers may keep them for good and one
 page never mixes two releases. Any other name in that place still works (two releases behind one load balancer during
@@ -7,7 +8,11 @@ a roll-out), but must be revalidated.
 
 import functools
 import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Response, abort, render_template
 
@@ -19,6 +24,9 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
 
 # What the page opens with: a sample digit under strong stripes that is read wrong without the denoiser, right with it.
 OPENING = {"kind": "stripes", "level": 0.75, "digit": 9, "seed": 68}
+# Likewise: a number that is read surely enough only once it is cleaned.
+OPENING_NUMBER = {"kind": "gaussian", "level": 0.5, "number": "40718", "seed": 24}
+SAMPLE_NUMBERS = ("40718", "1968", "2026", "31415926")
 # In the order of what the denoiser is worth (docs/results).
 KINDS = {
     "stripes": "Stripes",
@@ -36,6 +44,30 @@ KINDS = {
     "spatter": "Spatter",
     "brightness": "Brightness",
 }
+_IMPORT = re.compile(rb'from "\./([\w.]+)";')
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One of the pages."""
+
+    path: str  # below the page's address
+    template: str
+    entry: str  # the module that wires it
+    sheets: tuple[str, ...]
+    values: Mapping[str, Any]  # for the template
+
+
+VIEWS = (
+    View("", "index.html", "app.js", ("page.css",), {"opening": OPENING}),
+    View(
+        "numbers",
+        "numbers.html",
+        "numbers.js",
+        ("page.css", "numbers.css"),
+        {"opening": OPENING_NUMBER, "samples": SAMPLE_NUMBERS},
+    ),
+)
 # Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -70,22 +102,28 @@ def create_page(static: Path = STATIC, *, source_url: str = "", public_url: str 
     files = {name: Stored.of(content, _TYPES[Path(name).suffix]) for name, content in contents.items()}
     page = Blueprint("page", __name__, template_folder="templates")
 
-    @functools.lru_cache(maxsize=16)
-    def rendered(address: str) -> Stored:
+    @functools.lru_cache(maxsize=32)
+    def rendered(view: View, address: str) -> Stored:
         html = render_template(
-            "index.html",
+            view.template,
             address=address,
+            path=view.path,
             assets=f"assets/{release}",
-            modules=[name for name in files if name.endswith(".js")],
+            entry=view.entry,
+            modules=_modules(contents, view.entry),
+            sheets=view.sheets,
             kinds=KINDS,
-            opening=OPENING,
             source_url=source_url,
+            **view.values,
         )
         return Stored.of(html.encode(), "text/html")
 
-    @page.get("/")
-    def index() -> Response:
-        return rendered(page_address(public_url)).response("no-cache", {**_SECURITY, **BY_ADDRESS})
+    for view in VIEWS:
+
+        def show(view: View = view) -> Response:
+            return rendered(view, page_address(public_url)).response("no-cache", {**_SECURITY, **BY_ADDRESS})
+
+        page.add_url_rule(f"/{view.path}", endpoint=view.path or "index", view_func=show, methods=["GET"])
 
     @page.get("/assets/<asked_release>/<name>")
     def asset(asked_release: str, name: str) -> Response:
@@ -99,3 +137,15 @@ def create_page(static: Path = STATIC, *, source_url: str = "", public_url: str 
         return asset(release, "favicon.svg")
 
     return page
+
+
+def _modules(contents: Mapping[str, bytes], entry: str) -> list[str]:
+    """The module and all that it imports, directly or through others."""
+    found: list[str] = []
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if name in contents and name not in found:
+            found.append(name)
+            waiting.extend(match.decode() for match in _IMPORT.findall(contents[name]))
+    return sorted(found)

@@ -1,12 +1,13 @@
 // The page, wired together: a drawing becomes 28x28 pixels, gets noise, and is read with and without the denoiser.
 
 import { enable, onClick } from "./buttons.js";
-import { apiKey, ChainError, recognize, recognizeUrl } from "./chain.js";
-import { curlCommand } from "./curl.js";
+import { apiKey, ChainError, recognize, urlOf } from "./chain.js";
+import { copyFrom, curlCommand } from "./curl.js";
 import { onFile } from "./files.js";
 import { createKinds } from "./kinds.js";
 import { latestOnly } from "./latest.js";
 import { addNoise } from "./noise.js";
+import { notice, onKey } from "./notice.js";
 import { createPad, fileOf, openFile, pathOf } from "./pad.js";
 import { blank, bytesOf, paint } from "./picture.js";
 import { createResults } from "./results.js";
@@ -16,7 +17,6 @@ import { clearSweep, closeSweep, measure, openSweep, showSweep } from "./sweep.j
 
 const RAW = "application/octet-stream";
 const READ_RAW = { preprocess: "none", include: "probabilities,denoised,input" };
-const COPIED_MS = 1600;
 
 const element = (id) => document.getElementById(id);
 
@@ -94,13 +94,6 @@ function retry() {
   return true;
 }
 
-function notice(sentence, { needsKey = false, detail = "" } = {}) {
-  element("notice").hidden = !sentence;
-  element("notice-text").textContent = sentence ?? "";
-  element("notice-detail").textContent = detail;
-  element("key-form").hidden = !needsKey;
-}
-
 /** The answer on the page is not the answer to what the page shows: it fades until there is a new one. */
 function stale(old) {
   const shown = element("reading").dataset.state === "shown";
@@ -152,7 +145,7 @@ function makeNoisy() {
   state.noisy = addNoise(state.clean, kinds.chosen(), state.level, state.seed);
   kinds.show(state.clean, state.level, state.seed);
   paint(element("noisy"), state.noisy);
-  const url = recognizeUrl({ preprocess: "none", denoise: "always", include: "probabilities" });
+  const url = urlOf("v1/recognize", { preprocess: "none", denoise: "always", include: "probabilities" });
   element("curl").textContent = curlCommand(url, element("noisy").toDataURL(), { withKey: Boolean(apiKey.get()) });
   showControls();
 }
@@ -202,20 +195,6 @@ async function sweep() {
   }
 }
 
-/** Browsers keep the clipboard from pages that came over plain HTTP: there the command is selected, ready to be copied. */
-async function copyCurl() {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(element("curl").textContent);
-    element("copy").textContent = "Copied";
-  } else {
-    getSelection().selectAllChildren(element("curl"));
-    element("copy").textContent = "Selected";
-  }
-  setTimeout(() => {
-    element("copy").textContent = "Copy";
-  }, COPIED_MS);
-}
-
 function fillSamples() {
   [...element("samples").children].forEach((button, digit) => {
     button.querySelector("path").setAttribute("d", pathOf(SAMPLES[digit]));
@@ -238,14 +217,9 @@ function listen() {
     state.seed += 1;
     noiseChanged();
   });
-  element("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    apiKey.set(element("key").value);
-    notice(null);
-    refresh();
-  });
+  onKey(refresh);
   onClick("sweep", sweep);
-  onClick("copy", copyCurl);
+  onClick("copy", () => copyFrom(element("curl"), element("copy")));
 }
 
 fillSamples();

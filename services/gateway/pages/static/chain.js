@@ -24,18 +24,29 @@ export const apiKey = {
  * The answer of POST /v1/recognize to a body (of `type`, unless it is a form that knows its own), with `roundTripMs` as
  * this browser saw it. `allowMs` asks the gateway for more time than it gives by default.
  */
-export async function recognize(body, type, options, { allowMs } = {}) {
+export function recognize(body, type, options, patience) {
+  return ask("v1/recognize", body, type, options, patience);
+}
+
+/** The answer of POST /v1/read to one picture of a number, likewise. */
+export function read(blob, options) {
+  const form = new FormData(); // in a form the gateway looks at the file itself, whatever its name or type claims
+  form.append("picture", blob);
+  return ask("v1/read", form, null, options);
+}
+
+async function ask(path, body, type, options, { allowMs } = {}) {
   const started = performance.now();
   const headers = type ? { "Content-Type": type } : {};
   if (apiKey.get()) headers["X-API-Key"] = apiKey.get();
   if (allowMs) headers["Request-Timeout-Ms"] = String(allowMs);
   const waitMs = Math.max(TIMEOUT_MS, allowMs ?? 0);
-  const answer = await call(recognizeUrl(options), { method: "POST", body, headers }, waitMs);
+  const answer = await call(urlOf(path, options), { method: "POST", body, headers }, waitMs);
   return { ...answer, roundTripMs: performance.now() - started };
 }
 
-export function recognizeUrl(options) {
-  const url = new URL("v1/recognize", document.baseURI);
+export function urlOf(path, options) {
+  const url = new URL(path, document.baseURI);
   for (const [name, value] of Object.entries(options)) url.searchParams.set(name, value);
   return url.href.replaceAll("%2C", ",");
 }

@@ -1,4 +1,6 @@
-// The current request as a shell command that gives the same answer.
+// The current request as a shell command that gives the same answer, and its way to the clipboard.
+
+const COPIED_MS = 1600;
 
 /** `png` is the picture as a data URL; it travels inside the JSON body, so the command needs no file. */
 export function curlCommand(url, png, { withKey = false } = {}) {
@@ -6,4 +8,18 @@ export function curlCommand(url, png, { withKey = false } = {}) {
   const lines = [`curl -sS '${url}'`, `  -H 'Content-Type: application/json'`, `  -d '${images}'`];
   if (withKey) lines.splice(1, 0, `  -H "X-API-Key: $API_KEY"`);
   return lines.join(" \\\n");
+}
+
+/** Browsers keep the clipboard from pages that came over plain HTTP: there the command is selected, ready to be copied. */
+export async function copyFrom(command, button) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(command.textContent);
+    button.textContent = "Copied";
+  } else {
+    getSelection().selectAllChildren(command);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => {
+    button.textContent = "Copy";
+  }, COPIED_MS);
 }

@@ -1,4 +1,5 @@
-// Noise kinds for a 28x28 picture, the same definitions as services/core/noise.py: (clean, kind, level, seed) -> noisy.
+// Noise kinds, the same definitions as services/core/noise.py: (clean, kind, level, seed) -> noisy. A digit's picture is
+// 28x28; any other size is given with it.
 // Randomness depends on the seed alone, so a slider that changes the level moves one and the same noise sample.
 
 export const SIDE = 28;
@@ -33,11 +34,13 @@ const MAKERS = {
   brightness,
 };
 
-/** A noisy copy of `clean` (784 bytes, white digit on black). Level 0 leaves it as it is. */
-export function addNoise(clean, kind, level, seed) {
+const SQUARE = { width: SIDE, height: SIDE };
+
+/** A noisy copy of `clean` (its bytes row by row, white on black). Level 0 leaves it as it is. */
+export function addNoise(clean, kind, level, seed, size = SQUARE) {
   if (level === 0) return clean.slice();
   const pixels = Float32Array.from(clean, (value) => value / 255);
-  const noisy = MAKERS[kind](pixels, level, randomFrom(seed));
+  const noisy = MAKERS[kind](pixels, level, randomFrom(seed), size);
   return Uint8Array.from(noisy, (value) => Math.round(255 * Math.min(1, Math.max(0, value))));
 }
 
@@ -64,16 +67,16 @@ function shot(clean, level, random) {
   });
 }
 
-function motionBlur(clean, level, random) {
+function motionBlur(clean, level, random, size) {
   const angle = Math.PI * random.uniform();
   const length = BLUR_LENGTH_PX * level;
   const steps = Math.max(2, Math.ceil(4 * length));
   return clean.map((_, index) => {
-    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
+    const [row, column] = [Math.floor(index / size.width), index % size.width];
     let sum = 0;
     for (let step = 0; step < steps; step += 1) {
       const offset = length * ((step + 0.5) / steps - 0.5);
-      sum += between(clean, row + offset * Math.sin(angle), column + offset * Math.cos(angle));
+      sum += between(clean, row + offset * Math.sin(angle), column + offset * Math.cos(angle), size);
     }
     return sum / steps;
   });
@@ -83,53 +86,53 @@ function lowContrast(clean, level, random) {
   return clean.map((value) => 0.5 + (value - 0.5) * (1 - CONTRAST_LOSS * level) + (level / 4) * random.normal());
 }
 
-function occlusion(clean, level, random) {
+function occlusion(clean, level, random, { width, height }) {
   const side = Math.round(OCCLUSION_SIDE_PX * level);
-  const top = Math.floor(random.uniform() * (SIDE - side + 1));
-  const left = Math.floor(random.uniform() * (SIDE - side + 1));
+  const top = Math.floor(random.uniform() * (height - side + 1));
+  const left = Math.floor(random.uniform() * (width - side + 1));
   return clean.map((value, index) => {
-    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
+    const [row, column] = [Math.floor(index / width), index % width];
     return row >= top && row < top + side && column >= left && column < left + side ? 0 : value;
   });
 }
 
-function stripes(clean, level, random) {
+function stripes(clean, level, random, { width, height }) {
   const upright = random.uniform() < 0.5;
-  const offsets = Array.from({ length: SIDE }, () => level * random.normal());
-  return clean.map((value, index) => value + offsets[upright ? index % SIDE : Math.floor(index / SIDE)]);
+  const offsets = Array.from({ length: upright ? width : height }, () => level * random.normal());
+  return clean.map((value, index) => value + offsets[upright ? index % width : Math.floor(index / width)]);
 }
 
-function haze(clean, level, random) {
+function haze(clean, level, random, { width, height }) {
   const grid = Array.from({ length: HAZE_GRID ** 2 }, () => HAZE_LEAST + (1 - HAZE_LEAST) * random.uniform());
   const thickest = Math.max(...grid);
-  const weights = (place) => {
-    const at = (place * (HAZE_GRID - 1)) / (SIDE - 1);
+  const weights = (place, side) => {
+    const at = (place * (HAZE_GRID - 1)) / (side - 1);
     return Array.from({ length: HAZE_GRID }, (_, node) => Math.max(0, 1 - Math.abs(at - node)));
   };
   return clean.map((value, index) => {
-    const [down, right] = [weights(Math.floor(index / SIDE)), weights(index % SIDE)];
+    const [down, right] = [weights(Math.floor(index / width), height), weights(index % width, width)];
     const thickness = grid.reduce((sum, z, at) => sum + z * down[Math.floor(at / HAZE_GRID)] * right[at % HAZE_GRID], 0);
     return value + ((1 - value) * level * thickness) / thickest;
   });
 }
 
-function brightStripes(clean, level, random) {
+function brightStripes(clean, level, random, { width }) {
   const [angle, phase] = [Math.PI * random.uniform(), random.uniform()];
   const period = STRIPE_PERIOD_PX[0] + (STRIPE_PERIOD_PX[1] - STRIPE_PERIOD_PX[0]) * random.uniform();
   return clean.map((value, index) => {
-    const across = Math.cos(angle) * (index % SIDE) + Math.sin(angle) * Math.floor(index / SIDE);
+    const across = Math.cos(angle) * (index % width) + Math.sin(angle) * Math.floor(index / width);
     const turns = across / period + phase;
     const place = Math.abs(turns - Math.floor(turns) - 0.5) * period; // pixels from the middle of the stripe
     return value + level * Math.min(1, Math.max(0, period / 4 - place + 0.5));
   });
 }
 
-function outlines(clean, level) {
+function outlines(clean, level, random, { width, height }) {
   const inside = clean.map((value, index) => {
-    const [row, column] = [Math.floor(index / SIDE), index % SIDE];
-    for (let r = Math.max(0, row - 1); r <= Math.min(SIDE - 1, row + 1); r += 1) {
-      for (let c = Math.max(0, column - 1); c <= Math.min(SIDE - 1, column + 1); c += 1) {
-        value = Math.min(value, clean[r * SIDE + c]);
+    const [row, column] = [Math.floor(index / width), index % width];
+    for (let r = Math.max(0, row - 1); r <= Math.min(height - 1, row + 1); r += 1) {
+      for (let c = Math.max(0, column - 1); c <= Math.min(width - 1, column + 1); c += 1) {
+        value = Math.min(value, clean[r * width + c]);
       }
     }
     return value;
@@ -138,34 +141,36 @@ function outlines(clean, level) {
   return clean.map((value, index) => left * (value - Math.min(1, 2 * level) * inside[index]));
 }
 
-/** A zigzag: each corner keeps its own numbers, so a higher level adds lines to the same drawing. */
-function scribble(clean, level, random) {
-  const lines = Math.ceil(SCRIBBLED_LINES * level);
-  const turn = Math.PI * random.uniform();
+/** A zigzag: each corner keeps its own numbers, so a higher level adds lines to the same drawing. Along a line of digits. */
+function scribble(clean, level, random, { width, height }) {
+  const most = (SCRIBBLED_LINES * width) / height;
+  const lines = Math.ceil(most * level);
+  const turn = width === height ? Math.PI * random.uniform() : 0;
   const thick = random.uniform() < 0.5 && level > 0.5;
-  const corners = Array.from({ length: SCRIBBLED_LINES + 1 }, () => [random.uniform(), random.uniform()]);
+  const corners = Array.from({ length: Math.ceil(most) + 1 }, () => [random.uniform(), random.uniform()]);
   const points = corners.slice(0, lines + 1).map(([along, across], at) => {
     const x = at / lines - 0.5 + 0.3 * (along - 0.5);
     const y = across - 0.5;
     const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
-    return [SIDE * (x * cos - y * sin + 0.5), SIDE * (x * sin + y * cos + 0.5)];
+    return [width * (x * cos - y * sin + 0.5), height * (x * sin + y * cos + 0.5)];
   });
   return clean.map((value, index) => {
-    const [x, y] = [index % SIDE, Math.floor(index / SIDE)];
+    const [x, y] = [index % width, Math.floor(index / width)];
     const gaps = points.slice(1).map((end, at) => gapToLine(x, y, points[at], end));
     return Math.max(value, Math.min(1, (thick ? 1.5 : 1) - Math.min(...gaps)));
   });
 }
 
-function spatter(clean, level, random) {
+function spatter(clean, level, random, { width, height }) {
   const [least, most] = DROP_RADIUS_PX;
-  const drops = Array.from({ length: DROPS }, () => ({
-    x: SIDE * random.uniform(),
-    y: SIDE * random.uniform(),
+  const all = (DROPS * width) / height;
+  const drops = Array.from({ length: Math.ceil(all) }, () => ({
+    x: width * random.uniform(),
+    y: height * random.uniform(),
     radius: least + (most - least) * random.uniform(),
-  })).slice(0, Math.ceil(DROPS * level));
+  })).slice(0, Math.ceil(all * level));
   return clean.map((value, index) => {
-    const [x, y] = [index % SIDE, Math.floor(index / SIDE)];
+    const [x, y] = [index % width, Math.floor(index / width)];
     const covered = drops.map((drop) => Math.min(1, drop.radius + 0.5 - Math.hypot(x - drop.x, y - drop.y)));
     return Math.max(value, ...covered);
   });
@@ -185,10 +190,10 @@ function brightness(clean, level, random) {
 }
 
 /** The value of a picture between its pixels, bilinear; black outside. */
-function between(picture, row, column) {
+function between(picture, row, column, { width, height }) {
   const [top, left] = [Math.floor(row), Math.floor(column)];
   const [down, right] = [row - top, column - left];
-  const at = (r, c) => (r >= 0 && r < SIDE && c >= 0 && c < SIDE ? picture[r * SIDE + c] : 0);
+  const at = (r, c) => (r >= 0 && r < height && c >= 0 && c < width ? picture[r * width + c] : 0);
   return (
     (1 - down) * ((1 - right) * at(top, left) + right * at(top, left + 1)) +
     down * ((1 - right) * at(top + 1, left) + right * at(top + 1, left + 1))

@@ -1,18 +1,19 @@
 // The drawing area: pen strokes or a picture from a file, shown at any size and sent as the file it is.
 
-const UNITS = 100; // strokes live on a square of 100 by 100
+const UNITS = 100; // the pad's height; strokes of a digit live on a square of 100 by 100
 const PEN = 8.5;
-const SENT_SIDE_PX = 280;
+const SENT_HEIGHT_PX = 280;
+const SENT_LONGEST_PX = 1024; // of what the gateway cannot read as it is
 const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there
 const READ_BY_THE_GATEWAY = new Set(["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff"]);
 
 const MOST_STEPS = 100; // that can be undone
 
 /**
- * Shows `strokes` until something else is drawn or given. `onChange({ sameDigit })` is called after every change a
- * visitor makes by drawing.
+ * Shows `strokes` until something else is drawn or given, on a pad `wide` times as wide as it is high.
+ * `onChange({ sameDigit })` is called after every change a visitor makes by drawing.
  */
-export function createPad(canvas, strokes, onChange) {
+export function createPad(canvas, strokes, onChange, { wide = 1 } = {}) {
   // What is shown: strokes, or { blob, bitmap } of a file (bitmap is null for kinds the browser cannot draw). `digit`
   // counts what was begun; `given`: it was not drawn here, so the first stroke begins another one.
   let now = { digit: 0, strokes, picture: null, given: true };
@@ -20,8 +21,8 @@ export function createPad(canvas, strokes, onChange) {
   const before = [];
 
   const show = () => {
-    const side = Math.round(canvas.clientWidth * devicePixelRatio) || SENT_SIDE_PX;
-    if (canvas.width !== side) canvas.width = canvas.height = side;
+    const height = Math.round(canvas.clientHeight * devicePixelRatio) || SENT_HEIGHT_PX;
+    if (canvas.height !== height) Object.assign(canvas, { width: Math.round(height * wide), height });
     render(canvas, now.strokes, now.picture?.bitmap);
   };
   new ResizeObserver(show).observe(canvas);
@@ -36,7 +37,8 @@ export function createPad(canvas, strokes, onChange) {
 
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
-    return [(UNITS * (event.clientX - box.left)) / box.width, (UNITS * (event.clientY - box.top)) / box.height];
+    const scale = UNITS / box.height;
+    return [scale * (event.clientX - box.left), scale * (event.clientY - box.top)];
   };
   const finish = () => {
     drawing = null;
@@ -86,7 +88,9 @@ export function createPad(canvas, strokes, onChange) {
       change({ digit: begun(), strokes: [], picture, given: true });
     },
     /** What to send: the file untouched where the gateway can read it, otherwise what is shown, as a PNG. */
-    toBlob: () => (now.picture ? fileOf(now.picture) : drawn(now.strokes)),
+    toBlob: () => (now.picture ? fileOf(now.picture) : toPng(sheetOf(now.strokes, wide))),
+    /** The same as a canvas or a bitmap; null for a file that the browser cannot show. */
+    toBitmap: () => (now.picture ? now.picture.bitmap : sheetOf(now.strokes, wide)),
   };
 }
 
@@ -97,14 +101,31 @@ export async function openFile(blob) {
 
 /** The file itself where the gateway can read it, otherwise what the browser shows of it, as a PNG. */
 export function fileOf(picture) {
-  return isReadable(picture) ? picture.blob : drawn([], picture.bitmap);
+  return isReadable(picture) ? picture.blob : toPng(shrunk(picture.bitmap));
 }
 
-function drawn(strokes, bitmap) {
-  const sheet = new OffscreenCanvas(SENT_SIDE_PX, SENT_SIDE_PX);
-  render(sheet, strokes, bitmap);
-  return sheet.convertToBlob({ type: "image/png" });
+/** Where a bitmap lies on a pad of that size: all of it, in the middle. */
+export function fitted(bitmap, pad) {
+  const scale = Math.min(pad.width / bitmap.width, pad.height / bitmap.height);
+  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  return { x: (pad.width - width) / 2, y: (pad.height - height) / 2, width, height };
 }
+
+function shrunk(bitmap) {
+  const scale = Math.min(1, SENT_LONGEST_PX / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const sheet = new OffscreenCanvas(width, height);
+  sheet.getContext("2d").drawImage(bitmap, 0, 0, width, height);
+  return sheet;
+}
+
+function sheetOf(strokes, wide) {
+  const sheet = new OffscreenCanvas(wide * SENT_HEIGHT_PX, SENT_HEIGHT_PX);
+  render(sheet, strokes);
+  return sheet;
+}
+
+const toPng = (sheet) => sheet.convertToBlob({ type: "image/png" });
 
 function isReadable({ blob, bitmap }) {
   if (!bitmap) return true; // the browser cannot, so the gateway has the last word
@@ -123,18 +144,16 @@ export function pathOf(strokes) {
 
 function render(canvas, strokes, bitmap) {
   const context = canvas.getContext("2d");
-  const side = canvas.width;
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.fillStyle = "#000";
-  context.fillRect(0, 0, side, side);
+  context.fillRect(0, 0, canvas.width, canvas.height);
   if (bitmap) {
-    const scale = side / Math.max(bitmap.width, bitmap.height);
-    const [width, height] = [bitmap.width * scale, bitmap.height * scale];
-    context.imageSmoothingEnabled = scale < 2; // pixels stay pixels when a small picture is blown up
-    context.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
+    const { x, y, width, height } = fitted(bitmap, canvas);
+    context.imageSmoothingEnabled = width < 2 * bitmap.width; // pixels stay pixels when a small picture is blown up
+    context.drawImage(bitmap, x, y, width, height);
     return;
   }
-  context.scale(side / UNITS, side / UNITS);
+  context.scale(canvas.height / UNITS, canvas.height / UNITS);
   context.strokeStyle = "#fff";
   context.lineWidth = PEN;
   context.lineCap = context.lineJoin = "round";

@@ -10,7 +10,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from services.core.noise import NOISES
-from services.gateway.pages.demo import KINDS, create_page
+from services.gateway.pages.demo import KINDS, VIEWS, create_page
 
 GATEWAY = Path(__file__).parents[4] / "services/gateway/pages"
 STATIC = GATEWAY / "static"
@@ -30,22 +30,27 @@ def links(html: str) -> list[str]:
     return re.findall(r'(?:href|src)="(assets/[^"]+)"', html)
 
 
-def everything(client: FlaskClient, headers: dict[str, str]) -> dict[str, TestResponse]:
-    """All that a browser fetches; the link preview's picture is for others."""
-    return {link: client.get(f"/{link}", headers=headers) for link in ("", *links(client.get("/").text))}
+def everything(client: FlaskClient, path: str, headers: dict[str, str]) -> dict[str, TestResponse]:
+    """All that a browser fetches for one page; the link preview's picture is for others."""
+    return {link: client.get(f"/{link}", headers=headers) for link in (path, *links(client.get(f"/{path}").text))}
 
 
-def test_the_whole_page_is_within_its_budget(client):
+@pytest.fixture(params=[view.path for view in VIEWS])
+def path(request) -> str:
+    return request.param
+
+
+def test_the_whole_page_is_within_its_budget(client, path):
     plain, zipped = ({}, {"Accept-Encoding": "gzip"})
 
-    assert sum(len(response.data) for response in everything(client, plain).values()) < BUDGET_BYTES
-    assert sum(len(response.data) for response in everything(client, zipped).values()) < ON_THE_WIRE_BYTES
+    assert sum(len(response.data) for response in everything(client, path, plain).values()) < BUDGET_BYTES
+    assert sum(len(response.data) for response in everything(client, path, zipped).values()) < ON_THE_WIRE_BYTES
 
 
-def test_text_is_compressed_for_a_browser_that_takes_gzip(client):
-    plain = everything(client, {})
+def test_text_is_compressed_for_a_browser_that_takes_gzip(client, path):
+    plain = everything(client, path, {})
 
-    for link, response in everything(client, {"Accept-Encoding": "br;q=1.0, gzip;q=0.8"}).items():
+    for link, response in everything(client, path, {"Accept-Encoding": "br;q=1.0, gzip;q=0.8"}).items():
         assert gzip.decompress(response.data) == plain[link].data
         assert response.headers["Content-Encoding"] == "gzip"
         assert int(response.headers["Content-Length"]) == len(response.data) < len(plain[link].data)
@@ -119,13 +124,22 @@ def test_the_page_offers_every_kind_of_noise():
     assert set(KINDS) == set(NOISES)
 
 
-def test_every_linked_file_is_there_with_its_type(client):
-    linked = links(client.get("/").text)
+def test_every_linked_file_is_there_with_its_type(client, path):
+    linked = links(client.get(f"/{path}").text)
 
     types = {link.rsplit(".", 1)[1]: client.get(f"/{link}").mimetype for link in linked}
     assert types == {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-    assert {link.rsplit("/", 1)[1] for link in linked} == {path.name for path in FILES}
     assert {client.get(f"/{link}").status_code for link in linked} == {200}
+
+
+def test_each_page_links_what_it_needs_and_no_file_lies_idle(client):
+    linked = {view.path: {link.rsplit("/", 1)[1] for link in links(client.get(f"/{view.path}").text)} for view in VIEWS}
+
+    assert set.union(*linked.values()) == {path.name for path in FILES}
+    assert "numbers.js" not in linked[""] and "sweep.js" not in linked["numbers"]
+    for names in linked.values():
+        imported = {name for file in names for name in re.findall(r'from "\./([^"]+)"', (STATIC / file).read_text())}
+        assert imported <= names  # nothing is found only once the browser has read another file
 
 
 def test_the_policy_allows_nothing_inline_and_nobody_else(client):
@@ -136,22 +150,22 @@ def test_the_policy_allows_nothing_inline_and_nobody_else(client):
     assert not re.search(r"https?:|\*", policy)
 
 
-@pytest.mark.parametrize("path", [*FILES, GATEWAY / "templates/index.html"], ids=lambda path: path.name)
-def test_no_file_names_another_host(path):
-    hosts = set(re.findall(r"https?://[^/\"'\s]+", path.read_text()))
+@pytest.mark.parametrize("file", [*FILES, *(GATEWAY / "templates").iterdir()], ids=lambda file: file.name)
+def test_no_file_names_another_host(file):
+    hosts = set(re.findall(r"https?://[^/\"'\s]+", file.read_text()))
 
     assert hosts <= {"http://www.w3.org"}  # the SVG namespace, a name that is never fetched
 
 
-def test_the_markup_has_no_inline_style_or_script(client):
-    html = client.get("/").text
+def test_the_markup_has_no_inline_style_or_script(client, path):
+    html = client.get(f"/{path}").text
 
     assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", html)
     assert re.findall(r"<script[^>]*>([^<]*)</script>", html) == [""]
 
 
-def test_without_scripts_the_page_points_to_the_documentation(client):
-    told = re.search(r"<noscript>(.*?)</noscript>", client.get("/").text, re.DOTALL)
+def test_without_scripts_the_page_points_to_the_documentation(client, path):
+    told = re.search(r"<noscript>(.*?)</noscript>", client.get(f"/{path}").text, re.DOTALL)
 
     assert told is not None
     assert 'href="docs"' in told[1]
