@@ -73,6 +73,7 @@ class ComposeStack:
         was_up = self.is_up()
         if not was_up:
             require_free([(self._settings.host, self._settings.port, "CLEARDIGITS_GATEWAY_PORT")])
+        self._prepare_captures()
         self._fetch()
         try:
             self._build("building the images (the first time takes a minute or two)")
@@ -124,6 +125,19 @@ class ComposeStack:
         return subprocess.call(
             [*self._compose, "run", "--rm", "--no-deps", name, *arguments], env=self._environ, cwd=ROOT
         )
+
+    def _prepare_captures(self) -> None:
+        """Make the folder for captured pictures, if one is named: the gateway's file system is read-only."""
+        if not (name := self._environ.get("CLEARDIGITS_GATEWAY_CAPTURE_DIR")):
+            return
+        if not (folder := Path(name)).is_absolute():
+            raise StackError(f"CLEARDIGITS_GATEWAY_CAPTURE_DIR={name} is not an absolute path, which containers need")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.getuid() == 0:
+                os.chown(folder, JOB_USER, JOB_USER)
+        except OSError as exc:
+            raise StackError(f"cannot make {folder}: {exc.strerror}") from exc
 
     def _prepare_folders(self, uid: int) -> None:
         """Make what the jobs write to before the engine does, which would make it root's."""

@@ -4,8 +4,10 @@ Each version gets a fresh clone in a folder with spaces, settings in .env and no
 through the life of a stack in the order of the tests.
 """
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +64,7 @@ def clone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     make = MakeUp.on_free_ports(root / "var", root=root, **environ)
     in_file = {name: make.environ[name] for name in make.environ if name.startswith("CLEARDIGITS_GATEWAY_")}
     in_file |= {"COMPOSE_FILE": "docker-compose.yml:docker-compose.embedded.yml", "BASE_IMAGE": base_image()}
+    in_file |= {"CLEARDIGITS_GATEWAY_CAPTURE_DIR": str(folder / "captures"), "CLEARDIGITS_GATEWAY_CAPTURE_SHARE": "1"}
     (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in in_file.items()))
     outside = {
         name: value
@@ -94,6 +97,17 @@ def test_make_up_starts_what_plain_compose_shows(clone):
     assert read(clone.url) == 7
     assert clone.containers().keys() == SERVICES
     assert sorted(shown) == sorted(clone.containers().values())
+
+
+def test_captured_pictures_are_kept_outside_of_the_container(clone):
+    assert read(clone.url) == 7
+    settings = dict(line.split("=", 1) for line in (clone.make.root / ".env").read_text().splitlines())
+
+    def kept():
+        with contextlib.closing(sqlite3.connect(f"{settings['CLEARDIGITS_GATEWAY_CAPTURE_DIR']}/captures.db")) as file:
+            return file.execute("SELECT count(*) FROM captures").fetchone()[0]
+
+    assert wait_until(lambda: kept() > 0, timeout_s=10, every_s=0.2)
 
 
 def test_plain_up_finds_nothing_to_change(clone):

@@ -146,7 +146,7 @@ def test_example_names_every_variable_with_its_default():
     internal = {f"{PREFIX}DENOISER_TARGET", f"{PREFIX}CLASSIFIER_TARGET"}
 
     assert used.keys() - internal <= example.keys()
-    for name in used.keys() & example.keys() - {f"{PREFIX}API_KEYS_FILE"}:
+    for name in used.keys() & example.keys() - {f"{PREFIX}API_KEYS_FILE", f"{PREFIX}CAPTURE_DIR"}:
         assert example[name] == used[name], name
 
 

@@ -162,3 +162,14 @@ def test_failed_build_is_one_line_and_what_was_started_is_taken_down(docker, cap
 def test_jobs_need_the_containers(docker, capsys):
     assert main(["job", "train"]) == 1
     assert said(capsys).startswith("job: the chain does not run in containers: make up MODE=docker first")
+
+
+def test_a_folder_for_captures_that_containers_would_not_find(docker, capsys, monkeypatch):
+    monkeypatch.setenv("CLEARDIGITS_GATEWAY_CAPTURE_DIR", "var/captures")
+    docker.answers("info", out=json.dumps(INFO))
+    docker.answers("compose")
+
+    assert main(["up", "--mode=docker", "--serving=embedded"]) == 1
+    assert said(capsys) == (
+        "up: CLEARDIGITS_GATEWAY_CAPTURE_DIR=var/captures is not an absolute path, which containers need"
+    )
