@@ -16,6 +16,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from services.core.metrics import calibration_bins
 from services.core.noise import Images
 
 CHARTS_ACROSS = 4
@@ -92,19 +93,18 @@ def confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
         _save(figure, path)
 
 
-def calibration(labels: np.ndarray, scores: Mapping[str, np.ndarray], path: Path, *, bins: int = 15) -> None:
+def calibration(labels: np.ndarray, scores: Mapping[str, np.ndarray], path: Path) -> None:
     """Reliability diagram: accuracy against confidence, one line per test set."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.8, 3.2), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
         for name, probabilities in scores.items():
-            confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-            place = np.minimum((confidence * bins).astype(int), bins - 1)
-            filled = [index for index in range(bins) if (place == index).sum() >= 10]  # fewer say nothing
+            # fewer than ten say nothing
+            filled = [each for each in calibration_bins(labels, probabilities) if each.count >= 10]
             axes.plot(
-                [confidence[place == index].mean() for index in filled],
-                [right[place == index].mean() for index in filled],
+                [each.confidence for each in filled],
+                [each.accuracy for each in filled],
                 marker="o",
                 markersize=3,
                 label=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,6 +14,16 @@ from services.core.noise import Images
 SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for pixels in [0, 1]
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Answers of about the same confidence: how sure they were on average, and how often they were right."""
+
+    confidence: float
+    accuracy: float
+    count: int
 
 
 def accuracy(labels: ArrayLike, digits: ArrayLike) -> float:
@@ -26,15 +37,25 @@ def confusion_matrix(labels: ArrayLike, digits: ArrayLike, *, classes: int = 10)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 15) -> float:
-    """ECE: how far confidence and accuracy lie apart, averaged over equally wide bins of confidence."""
+def calibration_bins(
+    labels: ArrayLike, probabilities: ArrayLike, *, bins: int = CALIBRATION_BINS
+) -> tuple[CalibrationBin, ...]:
+    """Answers by confidence, in equally wide bins; empty ones are left out."""
     scores = np.asarray(probabilities)
-    confidence = scores.max(axis=1)
+    confidence = scores.max(axis=1).astype(np.float64)
     right = scores.argmax(axis=1) == np.asarray(labels)
-    # The gap of a bin times its share is |sum(right) - sum(confidence)| / n.
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=right - confidence.astype(np.float64), minlength=bins)
-    return float(np.abs(gaps).sum() / len(scores))
+    counts, sums, hits = (np.bincount(place, each, bins) for each in (np.ones(len(place)), confidence, right))
+    return tuple(
+        CalibrationBin(float(sums[here] / counts[here]), float(hits[here] / counts[here]), int(counts[here]))
+        for here in np.flatnonzero(counts)
+    )
+
+
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = CALIBRATION_BINS) -> float:
+    """ECE: how far confidence and accuracy lie apart, averaged over equally wide bins of confidence."""
+    found = calibration_bins(labels, probabilities, bins=bins)
+    return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / sum(each.count for each in found)
 
 
 def psnr(clean: Images, other: Images) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ from scipy import stats
 from services.core import metrics
 
 CONFIDENCE = 0.95
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +32,11 @@ class McNemar:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Answers of about the same confidence: how sure they were on average, and how often they were right."""
-
-    confidence: float
-    accuracy: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Calibration:
     """Does a confidence of 0.9 mean nine right answers in ten? `ece` is the average gap, weighted by count."""
 
     ece: float
-    bins: tuple[CalibrationBin, ...]
+    bins: tuple[metrics.CalibrationBin, ...]
 
 
 def wilson(correct: int, total: int, confidence: float = CONFIDENCE) -> Interval:
@@ -79,13 +69,5 @@ def false_discovery_adjusted(p_values: Sequence[float]) -> list[float]:
 
 def calibration(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:
     """Expected calibration error over equal-width bins of the winning probability; empty bins are left out."""
-    confidences = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    places = np.minimum((confidences * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    bins = tuple(
-        CalibrationBin(float(confidences[here].mean()), float(right[here].mean()), int(here.sum()))
-        for here in (places == place for place in range(CALIBRATION_BINS))
-        if here.any()
-    )
-    ece = metrics.expected_calibration_error(labels, probabilities, bins=CALIBRATION_BINS)
-    return Calibration(ece, bins)
+    bins = metrics.calibration_bins(labels, probabilities)
+    return Calibration(metrics.expected_calibration_error(labels, probabilities), bins)

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.calibration import calibration_curve
 
+from services.core import metrics
 from services.evaluator.measure import statistics
 
 
@@ -57,7 +58,7 @@ def test_calibration_bins_equal_scikit_learns(rng):
     result = statistics.calibration(scores, labels)
 
     right = scores.argmax(axis=1) == labels
-    accuracies, confidences = calibration_curve(right, scores.max(axis=1), n_bins=statistics.CALIBRATION_BINS)
+    accuracies, confidences = calibration_curve(right, scores.max(axis=1), n_bins=metrics.CALIBRATION_BINS)
     assert [each.accuracy for each in result.bins] == pytest.approx(accuracies.tolist())
     assert [each.confidence for each in result.bins] == pytest.approx(confidences.tolist())
     assert sum(each.count for each in result.bins) == 5000
