@@ -17,7 +17,7 @@ class Limits:
     max_pixels: int = 25_000_000  # of one encoded image: 5000 x 5000
     max_request_pixels: int = 50_000_000  # of all encoded images of a request together: two photos of 25 megapixels
     max_decoded_bytes: int = 160_000_000  # that decoders may take for them
-    max_answer_bytes: int = 32 * 1024 * 1024  # of an answer that carries pictures
+    max_answer_bytes: int = 32 * 1024 * 1024  # of an answer, before gzip
     max_json_depth: int = 8
 
     def budget(self, until_s: float = math.inf, alone: Callable[[], object] = lambda: None) -> Budget:

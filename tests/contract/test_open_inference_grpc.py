@@ -213,6 +213,7 @@ OUTPUT = theirs.ModelInferRequest.InferRequestedOutputTensor
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
+        (with_more(id="x" * 1001), "id has 1001 characters"),
         (theirs.ModelInferRequest(model_name="digits"), 'inputs is one tensor, "images", not 0'),
         (with_more(inputs=[theirs.ModelInferRequest.InferInputTensor()]), "not 2"),
         (wrong(name="image"), "no input is called 'image'"),
@@ -315,5 +316,15 @@ def test_too_many_images_are_refused_as_over_http(images):
     with grpc_running(gateway) as port, triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
         with pytest.raises(InferenceServerException, match="3 images; at most 2") as failed:
             client.infer("digits", [tensor_of(images)])
+
+    assert failed.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_an_answer_is_no_larger_than_over_http(client):
+    """43 MB of tensors are refused before anything is computed."""
+    pixels = np.zeros((11_000, 784), np.uint8)
+
+    with pytest.raises(InferenceServerException, match="fit: send fewer") as failed:
+        client.infer("denoiser", [tensor_of(pixels, "UINT8")])
 
     assert failed.value.status() == "StatusCode.INVALID_ARGUMENT"

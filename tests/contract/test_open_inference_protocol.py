@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import numpy as np
+import orjson
 import pytest
 from flask.testing import FlaskClient
 
 from services.core.errors import ModelTimeoutError, ModelUnavailableError
+from services.gateway.api.oip_messages import JSON_NUMBER_BYTES
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
+from services.gateway.limits import Limits
 from tests.support.fakes import fake_classifier, fake_denoiser
 from tests.support.hosts import flask_client
 
@@ -181,6 +184,54 @@ def test_too_many_images_are_413(images, client_of):
 
     assert_problem(infer(client, images), 413, "3 images; at most 2")
     assert_problem(client.post("/v1/models/digits:predict", json={"instances": [[0] * 784] * 3}), 413, "3 images")
+
+
+def binary_infer(client, count: int, model: str, *, datatype: str = "UINT8", **more):
+    """Black images, as a binary tensor."""
+    size = 784 * count * {"UINT8": 1, "FP32": 4}[datatype]
+    tensor = {"name": "images", "shape": [count, 784], "datatype": datatype, "parameters": {"binary_data_size": size}}
+    header = json.dumps({"inputs": [tensor], **more}).encode()
+    return client.post(f"/v2/models/{model}/infer", data=header + bytes(size), headers={LENGTH: str(len(header))})
+
+
+@pytest.mark.parametrize(
+    ("count", "model", "more", "status"),
+    [
+        (3000, "digits", {}, 413),  # 38 MB of JSON
+        (11_000, "denoiser", {"parameters": {"binary_data_output": True}}, 413),
+        (3000, "digits", {"parameters": {"binary_data_output": True}}, 200),
+        (11_000, "digits", {"outputs": [{"name": "digit"}]}, 200),
+        (2000, "denoiser", {}, 200),
+    ],
+)
+def test_an_answer_is_no_larger_than_any_may_be(client_of, count, model, more, status):
+    """20,000 images used to make 190 MB of JSON."""
+    denoiser, classifier = fake_denoiser(), fake_classifier()
+    response = binary_infer(client_of(denoiser=denoiser, classifier=classifier), count, model, **more)
+
+    assert response.status_code == status
+    if status == 413:
+        assert_problem(response, 413, "send fewer, or ask for fewer outputs or for binary ones")
+        assert not denoiser.sizes + classifier.sizes  # refused before anything is computed
+    else:
+        assert len(response.data) <= Limits().max_answer_bytes
+
+
+def test_no_number_is_longer_in_json_than_the_bound_takes_it_for(rng):
+    """Every exponent of a float32, the longest of random mantissas."""
+    bits = rng.integers(0, 2**32, 200_000, dtype=np.uint32)
+    numbers = bits.view(np.float32)
+    numbers = numbers[np.isfinite(numbers)]
+    longest = max(
+        len(orjson.dumps(part, option=orjson.OPT_SERIALIZE_NUMPY)) for part in numbers.reshape(-1, 1)[:50_000]
+    )
+
+    assert longest - len("[]") + len(",") <= JSON_NUMBER_BYTES
+
+
+def test_an_id_comes_back_and_is_bounded(client, images):
+    assert infer(client, images, id="x" * 1000).json["id"] == "x" * 1000
+    assert_problem(infer(client, images, id="x" * 1001), 400, "id has 1001 characters")
 
 
 @pytest.mark.parametrize(

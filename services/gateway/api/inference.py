@@ -9,7 +9,7 @@ from services import __version__
 from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, TooLargeError
 from services.gateway.admission.context import Request
 from services.gateway.api.offered_models import IMAGES, Inferred, OfferedModel
-from services.gateway.api.oip_messages import InferRequest
+from services.gateway.api.oip_messages import InferRequest, check_answer
 from services.gateway.api.readiness import ReadinessCheck
 from services.gateway.limits import Limits
 
@@ -78,6 +78,7 @@ class Inference:
         for output in asked.outputs or ():
             if output not in names:
                 raise InvalidInputError(f"no output is called {output[:60]!r}; there are {', '.join(names)}")
+        check_answer(asked, model.outputs, max_bytes=self._limits.max_answer_bytes)
 
 
 def is_quick(made: Inferred) -> bool:

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import packed
-from services.gateway.api.oip_messages import DATATYPE_OF, InferRequest, as_images, check_input
+from services.gateway.api.oip_messages import DATATYPE_OF, InferRequest, as_images, check_id, check_input
 from services.pb import open_inference_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -46,6 +46,7 @@ def read_model_infer(data: bytes) -> ModelInfer:
     message = parsed(pb.ModelInferRequest, data)
     if len(message.inputs) != 1:
         raise InvalidInputError(f'inputs is one tensor, "images", not {len(message.inputs)}')
+    check_id(message.id)
     names = tuple(output.name for output in message.outputs)
     if len(set(names)) != len(names):
         raise InvalidInputError("an output is asked for twice")

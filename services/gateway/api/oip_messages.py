@@ -7,17 +7,19 @@ little-endian tensors in the order of the inputs. Replies are made the same way 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
 
-from services.core.errors import InvalidInputError
+from services.core.errors import InvalidInputError, TooLargeError
 from services.core.pixels import PIXELS, SIDE
 from services.gateway.api.bodies import parse_json
 
+MOST_ID = 1000  # characters; it comes back in the answer
+JSON_NUMBER_BYTES = 17  # at most, with its comma: -0.0000123456789
 MOST = 1e6  # of a pixel: sums over larger ones overflow inside the models, which are then blamed
 LENGTH_HEADER = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8")}
@@ -48,6 +50,7 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
     request_id = value.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInputError("id is a string")
+    check_id(request_id or "")
     parameters = _object(value.get("parameters"), "parameters")
     names, binary = _outputs(value.get("outputs"))
     return InferRequest(
@@ -58,6 +61,28 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
         binary=binary,
         binary_by_default=_flag(parameters.get("binary_data_output", False), "binary_data_output"),
     )
+
+
+def check_id(request_id: str) -> None:
+    """Refuse one that would make the answer large."""
+    if len(request_id) > MOST_ID:
+        raise InvalidInputError(f"id has {len(request_id)} characters; at most {MOST_ID}")
+
+
+def check_answer(request: InferRequest, outputs: Sequence[Mapping[str, Any]], *, max_bytes: int) -> None:
+    """Refuse an answer that may come to more than `max_bytes`; `outputs` are all that the model has."""
+    each = 0
+    for output in outputs:
+        name = output["name"]
+        if request.outputs is None or name in request.outputs:
+            is_binary = request.binary.get(name, request.binary_by_default)
+            number_bytes = DATATYPES[output["datatype"]].itemsize if is_binary else JSON_NUMBER_BYTES
+            each += number_bytes * math.prod(output["shape"][1:])
+    if len(request.images) * each > max_bytes:
+        raise TooLargeError(
+            f"an answer of {len(request.images)} images with these outputs; at most {max_bytes // each} of them fit:"
+            " send fewer, or ask for fewer outputs or for binary ones"
+        )
 
 
 def write_infer_response(

@@ -5,7 +5,7 @@ import json
 import grpc
 
 from services.core.lane import Code, Method
-from services.gateway.models.transport import RETRIED, CallFailedError, Metadata
+from services.gateway.models.transport import OTHER_PROTOCOL, RETRIED, CallFailedError, Metadata
 
 _PATHS = {
     Method.PREDICT: "/tensorflow.serving.PredictionService/Predict",
@@ -28,6 +28,7 @@ _SERVICE_CONFIG = {
         }
     ],
 }
+_NOT_HTTP2 = "Failed parsing HTTP/2"  # gRPC's words where another protocol answers; a test meets HTTP/1 to hold them
 
 
 class GrpcWire:
@@ -47,13 +48,20 @@ class GrpcWire:
         try:
             answer: bytes = await self._methods[method](request, timeout=timeout_s, metadata=tuple(metadata) or None)
         except grpc.aio.AioRpcError as exc:
-            raise CallFailedError(Code(exc.code().value[0]), exc.details() or "") from exc
+            raise _failure(exc) from exc
         return answer
 
     async def close(self) -> None:
         """Let go of the connection; calls in flight are cancelled."""
         if self._channel is not None:
             await self._channel.close()
+
+
+def _failure(error: grpc.aio.AioRpcError) -> CallFailedError:
+    details = error.details() or ""
+    if _NOT_HTTP2 in details:  # UNAVAILABLE to gRPC, which tries again; to its operator, a target that is wrong
+        return CallFailedError(Code.INTERNAL, f"{OTHER_PROTOCOL}: {details}")
+    return CallFailedError(Code(error.code().value[0]), details)
 
 
 def _open_channel(target: str, connect_s: float) -> grpc.aio.Channel:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from services.core.lane import Answer, ClientEnd, Code, LaneProtocolError, Method
-from services.gateway.models.transport import RETRIED, CallFailedError, Metadata
+from services.gateway.models.transport import OTHER_PROTOCOL, RETRIED, CallFailedError, Metadata
 
 # As gRPC's retry policy in grpc_transport.py: five attempts.
 _PAUSES_S = (0.02, 0.04, 0.08, 0.16)
@@ -108,7 +108,7 @@ class _Connection(asyncio.BufferedProtocol):
             answer = self._end.received(nbytes)
         except LaneProtocolError as exc:
             if self._answer is not None and not self._answer.done():
-                self._answer.set_exception(CallFailedError(Code.INTERNAL, f"the peer speaks another protocol: {exc}"))
+                self._answer.set_exception(CallFailedError(Code.INTERNAL, f"{OTHER_PROTOCOL}: {exc}"))
             self._transport.abort()
             return
         if answer is None or self._answer is None:

@@ -19,7 +19,7 @@ from services.core.errors import (
 )
 from services.core.lane import SCHEME, Code, Method
 from services.core.tensors import from_proto, to_proto
-from services.gateway.models.transport import CallContext, CallFailedError, Metadata, Wire
+from services.gateway.models.transport import OTHER_PROTOCOL, CallContext, CallFailedError, Metadata, Wire
 from services.pb import tfserving_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -129,6 +129,8 @@ class RemoteModel:
         kind = _ERRORS.get(failure.code, ModelResponseError)
         if kind is ModelTimeoutError:
             return ModelTimeoutError(f"{self.name} did not answer in {timeout_s:.1f} s")
+        if str(failure).startswith(OTHER_PROTOCOL):
+            return ModelResponseError(f"what answers at the target of {self.name} speaks another protocol")
         # Addresses and the server's own words stay in `failure`, which the log gets: callers need neither.
         return kind(f"{self.name} {_SAID.get(kind, 'answered with an error')} ({failure.code.name})")
 

@@ -27,6 +27,9 @@ class CallContext:
 RETRIED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.FAILED_PRECONDITION)
 
 
+OTHER_PROTOCOL = "the peer speaks another protocol"  # so begin the words of a call that met one; its code is INTERNAL
+
+
 class CallFailedError(Exception):
     """A call without an answer: gRPC's code for why, and the words that came with it."""
 

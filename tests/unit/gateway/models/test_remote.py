@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import numpy as np
@@ -228,6 +229,31 @@ def test_nobody_listening_is_model_unavailable():
 
     with pytest.raises(errors.ModelUnavailableError):
         asyncio.run(run())
+
+
+def test_a_server_of_http_1_is_told_apart_from_one_that_is_away():
+    """A target that names the REST port: nothing is down, and trying again does not help."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        target = f"127.0.0.1:{server.server_port}"
+        model = RemoteModel(target, name="denoiser", output="denoised", output_shape=None, timeout_s=5.0)
+
+        async def run() -> None:
+            try:
+                await model.predict(IMAGES, call=CallContext(Deadline.after(5)))
+            finally:
+                await model.close()
+
+        try:
+            with pytest.raises(errors.ModelResponseError) as raised:
+                asyncio.run(run())
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert str(raised.value) == "what answers at the target of denoiser speaks another protocol"
+    assert target in str(raised.value.__cause__)  # for the log
 
 
 @pytest.mark.parametrize(("budget_s", "said"), [(0.1, "0.1 s"), (9.0, "1.0 s")])
