@@ -123,6 +123,7 @@ def cell(outcome: Outcome, arm: Denoise, labels: NDArray[np.int64]) -> Cell:
         recall=[float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(10)],
         ece=statistics.calibration(scores, labels).ece,
         denoised=outcome.shares[arm],
+        estimated=float(scores.max(axis=1).mean(dtype=np.float64)),
     )
 
 

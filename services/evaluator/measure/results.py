@@ -34,6 +34,7 @@ class Cell:
     recall: list[float | None]  # per digit; None where the data set holds none
     ece: float
     denoised: float  # share of images the gateway cleaned before reading
+    estimated: float | None = None  # accuracy as the confidences have it, their mean; None in results of before
 
     @property
     def accuracy(self) -> float:

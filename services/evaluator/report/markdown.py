@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from services.evaluator.errors import ReportError
-from services.evaluator.measure.results import ARMS, CLEAN, Results
+from services.evaluator.measure.results import ARMS, CLEAN, HEADLINE_LEVEL, Results
 from services.evaluator.report import plots
 from services.evaluator.report.plots import words
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "docs" / "results" / "evaluation.json"
+ESTIMATE_TARGET, ESTIMATE_TARGET_ABOVE = 0.5, 1.5  # points; above the headline level confidence is worth less
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results" / "README.md")
 
 
@@ -21,6 +22,7 @@ def blocks(results: Results) -> dict[str, str]:
     return {
         "accuracy": accuracy_table(results, full=False),
         "accuracy-full": accuracy_table(results, full=True),
+        "estimate": estimate_table(results),
         "quality": quality_table(results),
         "latency": latency_table(results),
         "conditions": conditions(results),
@@ -45,6 +47,22 @@ def accuracy_table(results: Results, *, full: bool) -> str:
             interval = f" ({100 * cell.low:.2f}–{100 * cell.high:.2f})" if cell and full else ""
             texts.append(text + interval)
         lines.append(_row([title, *texts]))
+    return "\n".join(lines)
+
+
+def estimate_table(results: Results) -> str:
+    """Accuracy of the whole chain as its confidence has it, without labels, beside the true one."""
+    titles = ["noise", "estimated", "true", "off by, points", "target", ""]
+    lines = [_row(titles), _row(["---", *["---:"] * 4, "---"])]
+    for cell in results.cells:
+        if cell.arm != "always" or cell.estimated is None:
+            continue
+        target = ESTIMATE_TARGET if cell.level <= HEADLINE_LEVEL else ESTIMATE_TARGET_ABOVE
+        off = 100 * (cell.estimated - cell.accuracy)
+        title = "clean" if cell.noise == CLEAN else f"{words(cell.noise)} {cell.level:g}"
+        shares = [f"{100 * share:.2f} %" for share in (cell.estimated, cell.accuracy)]
+        met = "met" if abs(off) <= target else "missed"
+        lines.append(_row([title, *shares, f"{off:+.2f}", f"{target:g}", met]))
     return "\n".join(lines)
 
 

@@ -104,6 +104,18 @@ def test_the_full_table_has_intervals(results):
     assert "| **97.00 %** (96.00–98.00) |" in markdown.accuracy_table(results, full=True)
 
 
+def test_the_table_of_estimates_says_where_confidence_misleads(results):
+    estimates = (None, 0.9805, None, 0.985)
+    results.cells = [
+        dataclasses.replace(cell, estimated=estimate) for cell, estimate in zip(results.cells, estimates, strict=True)
+    ]
+
+    assert markdown.estimate_table(results).splitlines()[2:] == [
+        "| clean | 98.05 % | 98.50 % | -0.45 | 0.5 | met |",
+        "| gaussian 0.5 | 98.50 % | 97.00 % | +1.50 | 0.5 | missed |",
+    ]
+
+
 def test_latency_and_quality_tables(results):
     assert markdown.latency_table(results).splitlines()[2] == (
         "| one PNG, one client | 1.50 | 2.50 | 4.00 | – | 499 | 499 | 2 |"
