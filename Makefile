@@ -128,6 +128,9 @@ rules-test: ## promtool: the rules, each alert firing and staying quiet
 	promtool check rules deploy/prometheus/rules/*.yml
 	promtool test rules deploy/prometheus/tests/*.yml
 
+drift: $(DEV)/.done ## the reference that drift is measured from (ARGS="--metrics http://127.0.0.1:8080/metrics")
+	$(DEV)/bin/python -m deploy.drift $(ARGS)
+
 manifests: $(DEV)/.done ## render deploy/kubernetes for review (needs kubectl or kustomize, no cluster)
 	$(DEV)/bin/python deploy/kubernetes/render.py
 
@@ -143,7 +146,7 @@ audit: $(DEV)/.done ## known vulnerabilities in what is locked (asks PyPI; a pac
 sbom: $(DEV)/.done ## CycloneDX bills of materials, one for each image and one for the models, in build/sbom
 	$(DEV)/bin/python -m deploy.sbom $(ARGS)
 
-.PHONY: prometheus rules-test manifests notebook capacity audit sbom
+.PHONY: prometheus rules-test drift manifests notebook capacity audit sbom
 
 ##@ Maintain
 

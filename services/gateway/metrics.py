@@ -8,6 +8,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from services.core.noise_level import estimate
+from services.core.preprocessing import to_unit
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.numbers import Cleaned, LineReading, Scores
 from services.gateway.shadow_metrics import ShadowMetrics
@@ -19,6 +21,8 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _DIGITS = 10
 _OBSERVED = 64  # pictures of one request in the histograms of quality, at most
+_NOISE_EVERY = 4  # requests, one of which has its noise estimated: some 40 us of the event loop
+_CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # edges that the model cards' reference histograms have too
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 _LEVELS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _BATCH_IMAGES = 128
@@ -50,6 +54,13 @@ class Metrics:
             "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
         )
         self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
+        self._confidence = Histogram(
+            "cleardigits_confidence",
+            "Probability of the digit of each picture answered by /v1/recognize; its mean estimates the accuracy.",
+            ["classifier_version", "accepted"],
+            buckets=_CONFIDENCES,
+            **named,
+        )
         self._certainty = Histogram(
             "cleardigits_certainty",
             "Confidence times is_digit of each picture answered by /v1/recognize.",
@@ -61,7 +72,10 @@ class Metrics:
             "cleardigits_is_digit", "Probability of one digit.", ["classifier_version"], buckets=_SHARES, **named
         )
         self._noise_level = Histogram(
-            "cleardigits_noise_level", "Estimated noise of pictures with denoise=auto.", buckets=_LEVELS, **named
+            "cleardigits_noise_level",
+            "Estimated noise of the pictures of one request in four.",
+            buckets=_LEVELS,
+            **named,
         )
         self.captures = Counter("cleardigits_captures", "Pictures kept for labelling, or not.", ["outcome"], **named)
         digits = Counter("cleardigits_digits", "Digits read.", ["digit"], **named)
@@ -87,6 +101,7 @@ class Metrics:
         )
         self.shadow = ShadowMetrics(self.registry)
         self._queued = 0
+        self._noise_turn = 0
         Gauge(
             "cleardigits_worker_restarts",
             "Workers started in the place of one that died, since the gateway started.",
@@ -155,16 +170,19 @@ class Metrics:
         """What sees the calls of one batcher of strips or pieces."""
         return LineMetrics(self._waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage])
 
-    def answered(self, reading: Reading, min_confidence: float) -> None:
+    def answered(self, images: np.ndarray, reading: Reading, min_confidence: float) -> None:
         """What one request was told, as far as it says something of quality: no label is needed for these."""
         version = str(reading.classifier_version)
         accepted = reading.certainties >= min_confidence
-        for outcome, certainties in (("yes", reading.certainties[accepted]), ("no", reading.certainties[~accepted])):
-            _observe(self._certainty.labels(version, outcome), certainties)
+        for outcome, chosen in (("yes", accepted), ("no", ~accepted)):
+            _observe(self._certainty.labels(version, outcome), reading.certainties[chosen])
+            _observe(self._confidence.labels(version, outcome), reading.confidences[chosen])
         if reading.is_digit is not None:
             _observe(self._is_digit.labels(version), reading.is_digit)
-        if reading.noise_levels is not None:
-            _observe(self._noise_level, reading.noise_levels)
+        if self._noise_turn == 0:
+            for level in estimate(to_unit(_some(images))).tolist():
+                self._noise_level.observe(level)
+        self._noise_turn = (self._noise_turn + 1) % _NOISE_EVERY
 
     def available(self, model: str, is_available: bool) -> None:
         """Readiness was asked for."""
@@ -219,8 +237,12 @@ class LineMetrics:
 
 def _observe(histogram: Histogram, values: np.ndarray) -> None:
     """Every value of a small request; of a large one, some spread evenly: the event loop must go on."""
-    for value in values[:: -(-len(values) // _OBSERVED) or 1].tolist():
+    for value in _some(values).tolist():
         histogram.observe(value)
+
+
+def _some(values: np.ndarray) -> np.ndarray:
+    return values[:: -(-len(values) // _OBSERVED) or 1]
 
 
 def _forget_dead_workers(folder: Path) -> None:

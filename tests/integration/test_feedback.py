@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.evaluator.corrections.__main__ import main as corrections
 from services.runtime.captures import CaptureStore
@@ -87,6 +88,24 @@ def test_quality_and_captures_are_counted(url):
 
     assert 'cleardigits_certainty_count{accepted="no"' in metrics
     assert 'cleardigits_captures_total{outcome="kept"}' in metrics
+
+
+def test_confidences_add_up_over_both_workers(url):
+    """The estimated accuracy is their sum through their count, whichever worker answered."""
+
+    def observed():
+        page = requests.get(f"{url}/metrics", timeout=10).text
+        samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+        return [
+            sum(s.value for s in samples if s.name == f"cleardigits_confidence_{part}") for part in ("count", "sum")
+        ]
+
+    before = observed()
+    confidences = [recognized(url)["results"][0]["confidence"] for _ in range(12)]
+    after = observed()
+
+    assert after[0] - before[0] == 12
+    assert after[1] - before[1] == pytest.approx(sum(confidences), abs=1e-3)
 
 
 def test_without_a_folder_nothing_is_kept():

@@ -48,6 +48,23 @@ def placed(ink: np.ndarray, shape: tuple[int, int], *, top: float = 0.5, left: f
     return page
 
 
+def in_mnist_frame(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """uint8 pictures `(n, 28, 28)`, white on black, about 20 pixels tall, in the middle, slanted, thin and thick."""
+    pictures = np.zeros((len(labels), 28, 28), np.float32)
+    for picture, label in zip(pictures, labels.tolist(), strict=True):
+        ink = coverage(label, height=int(rng.integers(17, 21)), pen=rng.uniform(0.08, 0.16))
+        slant, middle = rng.uniform(-0.25, 0.25), (np.array(ink.shape)[::-1] - 1) / 2
+        moved = 13.5 - middle + rng.uniform(-1, 1, 2) - (slant * middle[1], 0)
+        picture[...] = cv2.warpAffine(ink, np.array([[1, slant, moved[0]], [0, 1, moved[1]]]), (28, 28))
+    return np.rint(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
+
+
+def hollow(pictures: np.ndarray) -> np.ndarray:
+    """What a stencil leaves: the outline of each stroke, no ink inside."""
+    full = np.where(pictures > 100, 255, 0).astype(np.uint8)
+    return np.stack([cv2.dilate(picture, np.ones((3, 3), np.uint8)) - picture for picture in full])
+
+
 def on_canvas(digit: int, *, height: int = 200, pen: float = 0.09, **place: float) -> np.ndarray:
     """Black on white, 280 x 280: what drawing pages send."""
     return np.rint(255 * (1 - placed(coverage(digit, height=height, pen=pen), (280, 280), **place))).astype(np.uint8)
