@@ -74,7 +74,7 @@ class Gateway:
         self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)
-        inference = Inference(models, readiness, self.limits)
+        inference = Inference(models, readiness, self.limits, self.metrics)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
             *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),

@@ -1,11 +1,12 @@
 """What Prometheus sees at /metrics. With several workers the numbers are kept in files and added up when asked for."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.core.noise_level import estimate
@@ -26,6 +27,17 @@ _CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # edges that the model card
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 _LEVELS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _BATCH_IMAGES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Calls of one model by name, of all workers."""
+
+    calls: int
+    images: int
+    total_s: float
+    failures: int
+    failed_s: float
 
 
 class Metrics:
@@ -100,6 +112,12 @@ class Metrics:
             "cleardigits_line_pieces", "Pieces a line was cut into for the classifier.", buckets=_IMAGES, **named
         )
         self.shadow = ShadowMetrics(self.registry)
+        self._inferences = Summary(
+            "cleardigits_inference_seconds", "Calls of a model by name, /v2 and gRPC.", ["model", "outcome"], **named
+        )
+        self._inference_images = Counter(
+            "cleardigits_inference_images", "Images of such calls that went well.", ["model"], **named
+        )
         self._queued = 0
         self._noise_turn = 0
         Gauge(
@@ -184,18 +202,49 @@ class Metrics:
                 self._noise_level.observe(level)
         self._noise_turn = (self._noise_turn + 1) % _NOISE_EVERY
 
+    def inferred(self, model: str, images: int, took_s: float) -> None:
+        """A call of a model by name went well."""
+        self._inferences.labels(model, "success").observe(took_s)
+        self._inference_images.labels(model).inc(images)
+
+    def inference_failed(self, model: str, took_s: float) -> None:
+        """A call of a model by name was refused or failed."""
+        self._inferences.labels(model, "fail").observe(took_s)
+
+    def inferences(self, model: str) -> Counted:
+        """What `inferred` and `inference_failed` were told, in all workers."""
+        found = {
+            (sample.name, sample.labels.get("outcome")): sample.value
+            for family in self._everyone().collect()
+            if family.name.startswith("cleardigits_inference_")
+            for sample in family.samples
+            if sample.labels.get("model") == model
+        }
+        seconds = "cleardigits_inference_seconds"
+        return Counted(
+            calls=int(found.get((f"{seconds}_count", "success"), 0)),
+            images=int(found.get(("cleardigits_inference_images_total", None), 0)),
+            total_s=found.get((f"{seconds}_sum", "success"), 0.0),
+            failures=int(found.get((f"{seconds}_count", "fail"), 0)),
+            failed_s=found.get((f"{seconds}_sum", "fail"), 0.0),
+        )
+
     def available(self, model: str, is_available: bool) -> None:
         """Readiness was asked for."""
         self._model_available.labels(model).set(is_available)
 
     def text(self) -> bytes:
         """The page that Prometheus reads."""
+        return generate_latest(self._everyone())
+
+    def _everyone(self) -> CollectorRegistry:
+        """The numbers of all workers."""
         if MULTIPROCESS not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         _forget_dead_workers(Path(os.environ[MULTIPROCESS]))
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return everyone
 
     def _answered_by(self, model: str, version: int) -> None:
         known = self._versions.get(model)

@@ -184,6 +184,19 @@ def test_raw_and_typed_numbers_are_the_same(client, channel, rng):
     np.testing.assert_array_equal(raw.as_numpy("probabilities").ravel(), contents.outputs[0].contents.fp32_contents)
 
 
+def test_the_best_classes_in_the_place_of_all_scores(client, channel, images):
+    best = [b"0.910000:1", b"0.910000:3", b"0.910000:9"]
+    raw = client.infer(
+        "digits", [tensor_of(images)], outputs=[triton.InferRequestedOutput("probabilities", class_count=1)]
+    )
+    request = typed(images)
+    request.outputs.add(name="probabilities").parameters["classification"].int64_param = 1
+    (output,) = infer(channel, request).outputs
+
+    assert raw.as_numpy("probabilities").tolist() == [[label] for label in best]
+    assert (output.datatype, list(output.shape), list(output.contents.bytes_contents)) == ("BYTES", [3, 1], best)
+
+
 def wrong(**changes) -> theirs.ModelInferRequest:
     """A request whose input has these fields instead."""
     request = typed(np.zeros((1, 28, 28, 1), np.float32))
@@ -208,6 +221,7 @@ def uint8_of(value: int) -> theirs.ModelInferRequest:
 
 
 OUTPUT = theirs.ModelInferRequest.InferRequestedOutputTensor
+ONE = theirs.InferParameter(int64_param=1)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +241,8 @@ OUTPUT = theirs.ModelInferRequest.InferRequestedOutputTensor
         (uint8_of(256), "UINT8 contents up to 256"),
         (with_more(raw_input_contents=[b""]), "either contents or an entry of raw_input_contents"),
         (with_more(raw_input_contents=[b"", b""]), "raw_input_contents has 2 entries for one input"),
+        (with_more(outputs=[OUTPUT(name="digit", parameters={"classification": ONE})]), "output digit has no classes"),
+        (with_more(outputs=[OUTPUT(name="digit", parameters={"classes": ONE})]), "'classes' is not supported"),
         (with_more(outputs=[OUTPUT(name="scores")]), "no output is called 'scores'"),
         (with_more(outputs=[OUTPUT(name="digit"), OUTPUT(name="digit")]), "an output is asked for twice"),
         (with_more(parameters={"denoise": theirs.InferParameter(string_param="maybe")}), "denoise=maybe"),

@@ -60,7 +60,12 @@ def assert_problem(response, status: int, message: str) -> None:
 
 
 def test_server_and_models_describe_themselves(client):
-    assert client.get("/v2").json["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2").json["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "statistics",
+    ]
     assert client.get("/v2/health/live").json == {"live": True}
     assert client.get("/v2/health/ready").json == {"ready": True}
     versions = {
@@ -309,3 +314,68 @@ def test_version_0_is_the_latest_as_ovmsclient_asks_by_default(client, images):
     answer = client.post("/v1/models/digits/versions/0:predict", json={"instances": images.tolist()})
 
     assert [row["digit"] for row in answer.get_json()["predictions"]] == [1, 3, 9]
+
+
+def test_the_configuration_is_the_metadata_without_the_batch(client):
+    for model in ("digits", "denoiser", "classifier"):
+        config, metadata = client.get(f"/v2/models/{model}/config").json, client.get(f"/v2/models/{model}").json
+
+        assert (config["name"], config["platform"]) == (model, metadata["platform"])
+        assert config["max_batch_size"] == GatewayConfig().max_images
+        for tensors, described in ((config["input"], metadata["inputs"]), (config["output"], metadata["outputs"])):
+            assert [(t["name"], t["data_type"], t.get("reshape", {"shape": t["dims"]})["shape"]) for t in tensors] == [
+                (t["name"], f"TYPE_{t['datatype']}", t["shape"][1:]) for t in described
+            ]
+            assert all(t["dims"] for t in tensors)  # Triton has no tensor of no dimension
+
+
+def test_calls_are_counted_for_each_model(client_of, images):
+    client = client_of()
+    for _ in range(2):
+        infer(client, images, "denoiser")
+    infer(client, images, "denoiser", outputs=[{"name": "x"}])
+    infer(client, images[:1])
+    counts = {each["name"]: each for each in client.get("/v2/models/stats").json["model_stats"]}
+    (denoiser,) = client.get("/v2/models/denoiser/versions/3/stats").json["model_stats"]
+
+    assert [(each["inference_count"], each["execution_count"]) for each in counts.values()] == [(1, 1), (6, 2), (0, 0)]
+    assert denoiser == counts["denoiser"]
+    assert (denoiser["version"], denoiser["inference_stats"]["fail"]["count"]) == ("3", 1)
+    success = denoiser["inference_stats"]["success"]
+    assert success == denoiser["inference_stats"]["compute_infer"]
+    assert (success["count"], success["ns"] > 0) == (2, True)
+
+
+@pytest.mark.parametrize("model", ["digits", "classifier"])
+def test_the_best_classes_in_the_place_of_all_scores(client, images, model):
+    wanted = {"name": "probabilities", "parameters": {"classification": 2}}
+    (output,) = infer(client, images, model, outputs=[wanted]).json["outputs"]
+
+    assert (output["shape"], output["datatype"]) == ([3, 2], "BYTES")
+    best = ["0.910000:1", "0.010000:0", "0.910000:3", "0.010000:0", "0.910000:9", "0.010000:0"]
+    assert output["data"] == best
+
+
+def test_there_are_no_more_classes_than_there_are(client, images):
+    wanted = {"name": "probabilities", "parameters": {"classification": 99, "binary_data": True}}
+    response = infer(client, images[:1], outputs=[wanted])
+    length = int(response.headers[LENGTH])
+    (output,) = json.loads(response.data[:length])["outputs"]
+
+    assert output["shape"] == [1, 10]
+    assert output["parameters"]["binary_data_size"] == len(response.data) - length
+    assert response.data[length : length + 14] == b"\x0a\x00\x00\x000.910000:1"
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"name": "digit", "parameters": {"classification": 1}}, "output digit has no classes"),
+        ({"name": "denoised", "parameters": {"classification": 1}}, "output denoised has no classes"),
+        ({"name": "probabilities", "parameters": {"classification": 0}}, "0 is not a number of classes"),
+        ({"name": "probabilities", "parameters": {"classification": True}}, "True is not a number of classes"),
+        ({"name": "probabilities", "parameters": {"classes": 1}}, "output parameter 'classes' is not supported"),
+    ],
+)
+def test_classes_that_cannot_be_told_are_400(client, images, output, message):
+    assert_problem(infer(client, images, outputs=[output]), 400, message)

@@ -42,7 +42,12 @@ def tensor(images: np.ndarray, datatype: str = "FP32", *, binary: bool = True) -
 def test_triton_client_finds_everything_in_place(client):
     assert client.is_server_live()
     assert client.is_server_ready()
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_server_metadata()["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "statistics",
+    ]
     for model in ("digits", "denoiser", "classifier"):
         assert client.is_model_ready(model)
         assert client.get_model_metadata(model)["inputs"][0]["name"] == "images"
@@ -86,6 +91,37 @@ def test_triton_client_sends_uint8_and_many_at_once(client, images):
     result = client.infer("digits", [tensor(pixels, "UINT8")], headers={"Request-Timeout-Ms": "20000"})
 
     np.testing.assert_array_equal(result.as_numpy("digit"), np.tile(DIGITS, 100))
+
+
+def test_triton_client_finds_what_perf_analyzer_asks_first(client, images):
+    config = client.get_model_config("digits")
+    before = client.get_inference_statistics("digits")["model_stats"][0]
+    client.infer("digits", [tensor(images)])
+    after = client.get_inference_statistics("digits")["model_stats"][0]
+
+    assert config["max_batch_size"] >= len(images)
+    assert [part["dims"] for part in config["input"]] == [[28, 28, 1]]
+    assert after["inference_count"] >= before["inference_count"] + len(images)
+    assert len(client.get_inference_statistics()["model_stats"]) == 3
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_triton_client_is_told_the_best_classes(client, images, binary):
+    wanted = [triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=3)]
+
+    labels = client.infer("digits", [tensor(images)], outputs=wanted).as_numpy("probabilities")
+
+    assert labels.shape == (len(images), 3)
+    best = [label if isinstance(label, str) else label.decode() for label in labels[:, 0]]
+    assert [int(label.split(":")[1]) for label in best] == DIGITS.tolist()
+
+
+def test_kserve_v1_client_is_told_that_the_server_is_live(home):
+    """`is_server_live(url, headers={"accept": "application/json"})`: it asks for the page's address."""
+    answer = requests.get(f"{home.url}/", headers={"accept": "application/json"}, timeout=5)
+
+    assert answer.json() == {"status": "alive"}
+    assert requests.get(f"{home.url}/", timeout=5).headers["content-type"].startswith("text/html")
 
 
 def test_chain_and_its_halves_agree(client, images):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from services import __version__
-from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, TooLargeError
+from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, ServiceError, TooLargeError
 from services.gateway.admission.context import Request
 from services.gateway.api.offered_models import IMAGES, Inferred, OfferedModel
 from services.gateway.api.oip_messages import InferRequest, check_answer
 from services.gateway.api.readiness import ReadinessCheck
+from services.gateway.api.triton import can_classify, configuration, statistics
 from services.gateway.limits import Limits
+from services.gateway.metrics import Metrics
 
 NAME = "cleardigits"
 VERSION = __version__
@@ -21,10 +25,14 @@ QUICK_BYTES = 32 * 1024  # of an answer's numbers: more are written in a thread
 class Inference:
     """The models by name and version. A version of None or "" is whichever there is."""
 
-    def __init__(self, models: Mapping[str, OfferedModel], readiness: ReadinessCheck, limits: Limits) -> None:
+    def __init__(
+        self, models: Mapping[str, OfferedModel], readiness: ReadinessCheck, limits: Limits, metrics: Metrics
+    ) -> None:
+        self.names = tuple(models)
         self._models = models
         self._readiness = readiness
         self._limits = limits
+        self._metrics = metrics
 
     async def check_ready(self) -> None:
         """ModelUnavailableError where /readyz would say no."""
@@ -50,6 +58,16 @@ class Inference:
             "outputs": model.outputs,
         }
 
+    async def configuration(self, name: str, version: str | None) -> dict[str, object]:
+        """The same as Triton's configuration of a model."""
+        return configuration(name, await self.describe(name, version), max_images=self._limits.max_images)
+
+    async def statistics(self, name: str, version: str | None) -> dict[str, object]:
+        """How often a model was called by name, and how long that took; as Triton says it, for its newest version."""
+        model = await self.find(name, version)
+        newest = next(iter(await model.versions()), "")
+        return statistics(name, version or newest, self._metrics.inferences(name))
+
     async def find(self, name: str, version: str | None) -> OfferedModel:
         """The model, if it has that version now."""
         model = self._models.get(name)
@@ -65,8 +83,14 @@ class Inference:
     ) -> Inferred:
         """Run a model that `find` found."""
         request.images = len(asked.images)
-        self._check(asked, model)
-        made = await model.infer(asked.images, asked.parameters, call=request.call)
+        started_s = time.monotonic()
+        try:
+            self._check(asked, model)
+            made = await model.infer(asked.images, asked.parameters, call=request.call)
+        except (ServiceError, asyncio.CancelledError):
+            self._metrics.inference_failed(name, time.monotonic() - started_s)
+            raise
+        self._metrics.inferred(name, len(asked.images), time.monotonic() - started_s)
         if version and made.version != version:  # a roll-out between the question and the answer
             raise NotFoundError(f"model {name} has no version {version} any more; {made.version} has taken its place")
         return made
@@ -74,10 +98,12 @@ class Inference:
     def _check(self, asked: InferRequest, model: OfferedModel) -> None:
         if len(asked.images) > self._limits.max_images:
             raise TooLargeError(f"{len(asked.images)} images; at most {self._limits.max_images} in one request")
-        names = [output["name"] for output in model.outputs]
-        for output in asked.outputs or ():
-            if output not in names:
-                raise InvalidInputError(f"no output is called {output[:60]!r}; there are {', '.join(names)}")
+        outputs = {output["name"]: output for output in model.outputs}
+        for name in asked.outputs or ():
+            if name not in outputs:
+                raise InvalidInputError(f"no output is called {name[:60]!r}; there are {', '.join(outputs)}")
+            if name in asked.classes and not can_classify(outputs[name]):
+                raise InvalidInputError(f"output {name} has no classes")
         check_answer(asked, model.outputs, max_bytes=self._limits.max_answer_bytes)
 
 

@@ -15,6 +15,7 @@ from services.gateway.api.intake import Intake
 from services.gateway.api.offered_models import Inferred
 from services.gateway.api.oip_messages import LENGTH_HEADER, InferRequest, write_infer_response
 from services.gateway.api.operations import Operation
+from services.gateway.api.triton import EXTENSIONS
 
 GZIP_FROM_BYTES = 1024
 GZIP_LEVEL = 1  # float tensors hardly shrink further
@@ -29,11 +30,18 @@ class OpenInference:
 
     def operations(self) -> list[Operation]:
         """All routes; those of a model are there with and without a version."""
-        of_model = {"": ("GET", self.metadata), "/ready": ("GET", self.model_ready), "/infer": ("POST", self.infer)}
+        of_model = {
+            "": ("GET", self.metadata),
+            "/ready": ("GET", self.model_ready),
+            "/config": ("GET", self.configuration),
+            "/stats": ("GET", self.statistics),
+            "/infer": ("POST", self.infer),
+        }
         return [
             Operation("GET", "/v2", self.server),
             Operation("GET", "/v2/health/live", self.live),
             Operation("GET", "/v2/health/ready", self.ready),
+            Operation("GET", "/v2/models/stats", self.all_statistics),
             *(
                 Operation(method, f"/v2/models/<name>{version}{action}", run)
                 for action, (method, run) in of_model.items()
@@ -43,7 +51,7 @@ class OpenInference:
 
     async def server(self, _request: Request) -> Answer:
         """What this is."""
-        return _json({"name": NAME, "version": VERSION, "extensions": ["binary_tensor_data"]})
+        return _json({"name": NAME, "version": VERSION, "extensions": EXTENSIONS})
 
     async def live(self, _request: Request) -> Answer:
         """The process runs."""
@@ -63,6 +71,19 @@ class OpenInference:
         name, version = _named(request)
         await self._inference.check_model_ready(name, version)
         return _json({"name": name, "ready": True})
+
+    async def configuration(self, request: Request) -> Answer:
+        """The same as Triton's configuration."""
+        return _json(await self._inference.configuration(*_named(request)))
+
+    async def statistics(self, request: Request) -> Answer:
+        """Calls of a model so far, as Triton counts them."""
+        return _json({"model_stats": [await self._inference.statistics(*_named(request))]})
+
+    async def all_statistics(self, _request: Request) -> Answer:
+        """The same of every model."""
+        names = self._inference.names
+        return _json({"model_stats": [await self._inference.statistics(name, None) for name in names]})
 
     async def infer(self, request: Request) -> Answer:
         """Run a model."""

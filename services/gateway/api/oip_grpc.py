@@ -51,7 +51,7 @@ class OpenInferenceGrpc:
 
     async def server(self, _request: Request) -> Answer:
         """What this is."""
-        return _message(pb.ServerMetadataResponse(name=NAME, version=VERSION))
+        return _message(pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=("classification",)))
 
     async def model_ready(self, request: Request) -> Answer:
         """Whether a model can be asked; NOT_FOUND where there is no such model or version."""

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError, Message
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import packed
-from services.gateway.api.oip_messages import DATATYPE_OF, InferRequest, as_images, check_id, check_input
+from services.gateway.api.oip_messages import DATATYPE_OF, InferRequest, as_images, check_id, check_input, labels_bytes
+from services.gateway.api.triton import CLASSES, check_classes, classified
 from services.pb import open_inference_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -50,9 +51,12 @@ def read_model_infer(data: bytes) -> ModelInfer:
     names = tuple(output.name for output in message.outputs)
     if len(set(names)) != len(names):
         raise InvalidInputError("an output is asked for twice")
+    classes = {}
     for output in message.outputs:
-        for name in output.parameters:
-            raise InvalidInputError(f"output parameter {name[:60]!r} is not supported")
+        for name, parameter in output.parameters.items():
+            if name != CLASSES:
+                raise InvalidInputError(f"output parameter {name[:60]!r} is not supported; {CLASSES} is")
+            classes[output.name] = check_classes(output.name, _value(name, parameter))
     asked = InferRequest(
         images=_images(message),
         id=message.id or None,
@@ -60,6 +64,7 @@ def read_model_infer(data: bytes) -> ModelInfer:
         outputs=names or None,
         binary={},
         binary_by_default=True,
+        classes=classes,
     )
     return ModelInfer(message.model_name, message.model_version, asked, bool(message.raw_input_contents))
 
@@ -78,7 +83,15 @@ def write_model_infer(
     for name in asked.outputs or outputs:
         array = outputs[name]
         output = reply.outputs.add(name=name, datatype=DATATYPE_OF[array.dtype], shape=array.shape)
-        if request.raw:
+        if name in asked.classes:
+            rows = classified(array, asked.classes[name])
+            labels = [label for row in rows for label in row]
+            output.datatype, output.shape[:] = "BYTES", [len(rows), len(rows[0])]
+            if request.raw:
+                reply.raw_output_contents.append(labels_bytes(labels))
+            else:
+                output.contents.bytes_contents.extend(labels)
+        elif request.raw:
             reply.raw_output_contents.append(array.tobytes())
         elif array.dtype == _FP32:
             output.contents.MergeFromString(packed(_FP32_CONTENTS, array))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import orjson
 from services.core.errors import InvalidInputError, TooLargeError
 from services.core.pixels import PIXELS, SIDE
 from services.gateway.api.bodies import parse_json
+from services.gateway.api.triton import CLASSES, MOST_CLASS_BYTES, check_classes, classified
 
 MOST_ID = 1000  # characters; it comes back in the answer
 JSON_NUMBER_BYTES = 17  # at most, with its comma: -0.0000123456789
@@ -39,6 +40,7 @@ class InferRequest:
     outputs: tuple[str, ...] | None  # None: all there are
     binary: Mapping[str, bool]  # by output; others follow `binary_by_default`
     binary_by_default: bool
+    classes: Mapping[str, int] = field(default_factory=dict)  # by output: the best so many, in the place of all scores
 
 
 def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int) -> InferRequest:
@@ -52,7 +54,7 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
         raise InvalidInputError("id is a string")
     check_id(request_id or "")
     parameters = _object(value.get("parameters"), "parameters")
-    names, binary = _outputs(value.get("outputs"))
+    names, binary, classes = _outputs(value.get("outputs"))
     return InferRequest(
         images=_images(value.get("inputs"), tensors),
         id=request_id or None,
@@ -60,6 +62,7 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
         outputs=names,
         binary=binary,
         binary_by_default=_flag(parameters.get("binary_data_output", False), "binary_data_output"),
+        classes=classes,
     )
 
 
@@ -77,6 +80,8 @@ def check_answer(request: InferRequest, outputs: Sequence[Mapping[str, Any]], *,
         if request.outputs is None or name in request.outputs:
             is_binary = request.binary.get(name, request.binary_by_default)
             number_bytes = DATATYPES[output["datatype"]].itemsize if is_binary else JSON_NUMBER_BYTES
+            if name in request.classes:
+                number_bytes = MOST_CLASS_BYTES
             each += number_bytes * math.prod(output["shape"][1:])
     if len(request.images) * each > max_bytes:
         raise TooLargeError(
@@ -98,12 +103,20 @@ def write_infer_response(
     tensors: list[bytes] = []
     for name in request.outputs or outputs:
         array = outputs[name]
+        is_binary = request.binary.get(name, request.binary_by_default)
         entry: dict[str, object] = {"name": name, "shape": list(array.shape), "datatype": DATATYPE_OF[array.dtype]}
-        if request.binary.get(name, request.binary_by_default):
-            tensors.append(array.tobytes())
-            entry["parameters"] = {"binary_data_size": len(tensors[-1])}
+        if name in request.classes:
+            rows = classified(array, request.classes[name])
+            labels = [label for row in rows for label in row]
+            entry |= {"shape": [len(rows), len(rows[0])], "datatype": "BYTES"}
+            data: object = labels_bytes(labels) if is_binary else [label.decode() for label in labels]
         else:
-            entry["data"] = np.ascontiguousarray(array).reshape(-1)
+            data = array.tobytes() if is_binary else np.ascontiguousarray(array).reshape(-1)
+        if isinstance(data, bytes):
+            tensors.append(data)
+            entry["parameters"] = {"binary_data_size": len(data)}
+        else:
+            entry["data"] = data
         entries.append(entry)
     reply: dict[str, object] = {"model_name": model, "model_version": version, "outputs": entries}
     if request.id is not None:
@@ -112,6 +125,11 @@ def write_infer_response(
         reply["parameters"] = parameters
     header = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
     return (header + b"".join(tensors), len(header)) if tensors else (header, None)
+
+
+def labels_bytes(labels: list[bytes]) -> bytes:
+    """A tensor of BYTES: each with its length in front."""
+    return b"".join(len(label).to_bytes(4, "little") + label for label in labels)
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
@@ -190,9 +208,10 @@ def _numbers(data: object, dtype: np.dtype, count: int) -> np.ndarray:
         return array.astype(dtype)
 
 
-def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool]]:
+def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool], dict[str, int]]:
+    """Names, which are asked for in binary or in JSON, and of which so many classes."""
     if not outputs and outputs in (None, []):
-        return None, {}
+        return None, {}, {}
     if not isinstance(outputs, list) or not all(
         isinstance(o, dict) and isinstance(o.get("name"), str) for o in outputs
     ):
@@ -200,13 +219,18 @@ def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool]]:
     names = tuple(output["name"] for output in outputs)
     if len(set(names)) != len(names):
         raise InvalidInputError("an output is asked for twice")
-    binary = {}
-    for output in outputs:
+    binary, classes = {}, {}
+    for name, output in zip(names, outputs, strict=True):
         for parameter, value in _object(output.get("parameters"), "parameters of an output").items():
-            if parameter != "binary_data":
-                raise InvalidInputError(f"output parameter {_shown(parameter)} is not supported; binary_data is")
-            binary[output["name"]] = _flag(value, parameter)
-    return names, binary
+            if parameter == CLASSES:
+                classes[name] = check_classes(name, value)
+            elif parameter == "binary_data":
+                binary[name] = _flag(value, parameter)
+            else:
+                raise InvalidInputError(
+                    f"output parameter {_shown(parameter)} is not supported; binary_data and {CLASSES} are"
+                )
+    return names, binary, classes
 
 
 def _object(value: object, name: str) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def _fields(asked: InferRequest) -> dict[str, object]:
         "outputs": asked.outputs,
         "binary": asked.binary,
         "binary_by_default": asked.binary_by_default,
+        "classes": asked.classes,
     }
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, abort, render_template
+from flask import Blueprint, Response, abort, render_template, request
 
+from services.gateway.api.answers import JSON
 from services.gateway.pages.stored import BY_ADDRESS, Stored, page_address
 
 STATIC = Path(__file__).parent / "static"
@@ -89,6 +90,8 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_VARY = {"Vary": f"{BY_ADDRESS['Vary']}, Accept"}
+_ALIVE = b'{"status":"alive"}'  # what KServe's V1 client reads at a server's address to learn whether it is live
 
 
 def create_page(static: Path = STATIC, *, source_url: str = "", public_url: str = "") -> Blueprint:
@@ -121,7 +124,9 @@ def create_page(static: Path = STATIC, *, source_url: str = "", public_url: str 
     for view in VIEWS:
 
         def show(view: View = view) -> Response:
-            return rendered(view, page_address(public_url)).response("no-cache", {**_SECURITY, **BY_ADDRESS})
+            if not view.path and request.accept_mimetypes.best == JSON:
+                return Response(_ALIVE, content_type=JSON, headers=_VARY)
+            return rendered(view, page_address(public_url)).response("no-cache", {**_SECURITY, **_VARY})
 
         page.add_url_rule(f"/{view.path}", endpoint=view.path or "index", view_func=show, methods=["GET"])
 

@@ -153,8 +153,12 @@ def test_a_reply_of_numbers_alone_is_json(images):
         (request(outputs=[{}]), "outputs is a list"),
         (request(outputs=[{"name": "digit"}] * 2), "asked for twice"),
         (
-            request(outputs=[{"name": "digit", "parameters": {"classification": 3}}]),
-            "'classification' is not supported",
+            request(outputs=[{"name": "digit", "parameters": {"shared_memory_region": "x"}}]),
+            "'shared_memory_region' is not supported",
+        ),
+        (
+            request(outputs=[{"name": "digit", "parameters": {"classification": "3"}}]),
+            "'3' is not a number of classes",
         ),
         (request(outputs=[{"name": "digit", "parameters": {"binary_data": "yes"}}]), "binary_data is true or false"),
     ],
