@@ -32,7 +32,7 @@ class ModelServer:
     """Load, start, drain: in that order, once."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self._config = config
+        self._config = config = config.of_platform()
         self._models_config = config.model_server_config()
         metrics = Metrics()
         runner = _runner(config, metrics)

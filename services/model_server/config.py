@@ -1,10 +1,11 @@
 """Everything the model server can be told from outside, with TensorFlow Serving's defaults."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from services.core.errors import ConfigError
-from services.model_server.model_config import read_text_proto, single_model
+from services.model_server.model_config import read_platform_config, read_text_proto, single_model
 from services.pb import tfserving_pb2 as pb
 
 CPUS = os.cpu_count() or 1
@@ -55,6 +56,7 @@ class ServerConfig:
     tensorflow_inter_op_parallelism: int = 0
     use_alts_credentials: bool = False
     ssl_config_file: str = ""
+    platform_config_file: str = ""
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -87,8 +89,31 @@ class ServerConfig:
             return read_text_proto(self.model_config_file, pb.ModelServerConfig)
         return single_model(self.model_name, self.model_base_path)
 
+    def of_platform(self) -> Self:
+        """These settings with what --platform_config_file says in the place of the flags that it replaces; read now."""
+        if not self.platform_config_file:
+            return self
+        bundle = read_platform_config(self.platform_config_file)
+        session = bundle.session_config
+        return replace(
+            self,
+            enable_batching=bundle.HasField("batching_parameters"),
+            batching_parameters_file="",
+            enable_per_model_batching_parameters=False,
+            enable_model_warmup=bundle.enable_model_warmup,
+            num_request_iterations_for_warmup=bundle.model_warmup_options.num_request_iterations.value,
+            saved_model_tags=",".join(bundle.saved_model_tags) or "serve",
+            prefer_tflite_model=bundle.prefer_tflite_model,
+            tensorflow_session_parallelism=0,
+            tensorflow_intra_op_parallelism=session.intra_op_parallelism_threads,
+            tensorflow_inter_op_parallelism=session.inter_op_parallelism_threads,
+        )
+
     def batching_parameters(self) -> pb.BatchingParameters | None:
         """None when batching is off."""
+        if self.platform_config_file:
+            bundle = read_platform_config(self.platform_config_file)
+            return bundle.batching_parameters if bundle.HasField("batching_parameters") else None
         if not self.enable_batching:
             return None
         if not self.batching_parameters_file:
@@ -110,7 +135,6 @@ UNUSED: dict[str, type] = {
     "mixed_precision": str,
     "num_tflite_interpreters_per_pool": int,
     "per_process_gpu_memory_fraction": float,
-    "platform_config_file": str,
     "remove_unused_fields_from_bundle_metagraph": bool,
     "skip_initialize_tpu": bool,
     "tensorflow_session_config_file": str,
@@ -159,5 +183,6 @@ HELP: dict[str, str] = {
     "tensorflow_inter_op_parallelism": "operations of one call side by side (TensorFlow engine); 0: its default",
     "use_alts_credentials": "not supported: true is an error",
     "ssl_config_file": "SSLConfig in protobuf text form: serve gRPC over TLS",
+    "platform_config_file": "PlatformConfigMap in protobuf text form, in the place of flags for batching and sessions",
     "drain_seconds": "after SIGTERM, let calls in progress finish for this long",
 }

@@ -12,18 +12,38 @@ from services.pb import tfserving_pb2 as pb
 
 PLATFORM = "tensorflow"
 
+# What an Any holds is named by its type: theirs in the file, ours to the parser.
+_THEIR_TYPES = "type.googleapis.com/tensorflow.serving."
+_OUR_TYPES = f"type.googleapis.com/{pb.DESCRIPTOR.package}."
+
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def read_text_proto(path: str, message_class: type[AnyMessage]) -> AnyMessage:
     """A file in protobuf's text form; a name it does not know is an error, as is a file that is not there."""
     try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_class())
+        text = Path(path).read_text(encoding="utf-8")
+        return text_format.Parse(text.replace(_THEIR_TYPES, _OUR_TYPES), message_class())
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read {path}: {exc}") from exc
     except text_format.ParseError as exc:
         words = str(exc).replace(pb.DESCRIPTOR.package, "tensorflow.serving")  # the name that its documents use
         raise ConfigError(f"{path}:{words}") from exc
+
+
+def read_platform_config(path: str) -> pb.SessionBundleConfig:
+    """What --platform_config_file says of the one platform there is."""
+    platforms = read_text_proto(path, pb.PlatformConfigMap).platform_configs
+    if PLATFORM not in platforms:
+        raise ConfigError(f"{path}: PlatformConfigMap has no entry for platform {PLATFORM}")
+    if others := sorted(set(platforms) - {PLATFORM}):
+        raise ConfigError(f"{path}: platform {others[0]} is not supported; {PLATFORM} is")
+    adapter = pb.SavedModelBundleSourceAdapterConfig()
+    if not platforms[PLATFORM].source_adapter_config.Unpack(adapter):
+        raise ConfigError(f"{path}: source_adapter_config of {PLATFORM} is no SavedModelBundleSourceAdapterConfig")
+    if adapter.legacy_config.session_target:
+        raise ConfigError(f"{path}: session_target is not supported: models run in this process")
+    return adapter.legacy_config
 
 
 def single_model(name: str, base_path: str) -> pb.ModelServerConfig:

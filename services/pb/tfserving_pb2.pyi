@@ -616,6 +616,89 @@ class BatchingParameters(_message.Message):
     max_execution_batch_size: _wrappers_pb2.Int64Value
     def __init__(self, max_batch_size: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., batch_timeout_micros: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., max_enqueued_batches: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., num_batch_threads: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., thread_pool_name: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., allowed_batch_sizes: _Optional[_Iterable[int]] = ..., pad_variable_length_inputs: _Optional[bool] = ..., enable_large_batch_splitting: _Optional[_Union[_wrappers_pb2.BoolValue, _Mapping]] = ..., max_execution_batch_size: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ...) -> None: ...
 
+class PlatformConfig(_message.Message):
+    __slots__ = ("source_adapter_config",)
+    SOURCE_ADAPTER_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    source_adapter_config: _any_pb2.Any
+    def __init__(self, source_adapter_config: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+
+class PlatformConfigMap(_message.Message):
+    __slots__ = ("platform_configs",)
+    class PlatformConfigsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: PlatformConfig
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[PlatformConfig, _Mapping]] = ...) -> None: ...
+    PLATFORM_CONFIGS_FIELD_NUMBER: _ClassVar[int]
+    platform_configs: _containers.MessageMap[str, PlatformConfig]
+    def __init__(self, platform_configs: _Optional[_Mapping[str, PlatformConfig]] = ...) -> None: ...
+
+class SavedModelBundleSourceAdapterConfig(_message.Message):
+    __slots__ = ("legacy_config",)
+    LEGACY_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    legacy_config: SessionBundleConfig
+    def __init__(self, legacy_config: _Optional[_Union[SessionBundleConfig, _Mapping]] = ...) -> None: ...
+
+class SessionBundleConfig(_message.Message):
+    __slots__ = ("session_target", "session_config", "batching_parameters", "saved_model_tags", "enable_model_warmup", "model_warmup_options", "prefer_tflite_model")
+    SESSION_TARGET_FIELD_NUMBER: _ClassVar[int]
+    SESSION_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    BATCHING_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SAVED_MODEL_TAGS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_MODEL_WARMUP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_WARMUP_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PREFER_TFLITE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    session_target: str
+    session_config: ConfigProto
+    batching_parameters: BatchingParameters
+    saved_model_tags: _containers.RepeatedScalarFieldContainer[str]
+    enable_model_warmup: bool
+    model_warmup_options: ModelWarmupOptions
+    prefer_tflite_model: bool
+    def __init__(self, session_target: _Optional[str] = ..., session_config: _Optional[_Union[ConfigProto, _Mapping]] = ..., batching_parameters: _Optional[_Union[BatchingParameters, _Mapping]] = ..., saved_model_tags: _Optional[_Iterable[str]] = ..., enable_model_warmup: _Optional[bool] = ..., model_warmup_options: _Optional[_Union[ModelWarmupOptions, _Mapping]] = ..., prefer_tflite_model: _Optional[bool] = ...) -> None: ...
+
+class ModelWarmupOptions(_message.Message):
+    __slots__ = ("num_request_iterations",)
+    NUM_REQUEST_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    num_request_iterations: _wrappers_pb2.Int32Value
+    def __init__(self, num_request_iterations: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping]] = ...) -> None: ...
+
+class ConfigProto(_message.Message):
+    __slots__ = ("device_count", "intra_op_parallelism_threads", "inter_op_parallelism_threads", "gpu_options", "allow_soft_placement", "log_device_placement", "use_per_session_threads")
+    class GpuOptions(_message.Message):
+        __slots__ = ("per_process_gpu_memory_fraction", "allow_growth", "visible_device_list")
+        PER_PROCESS_GPU_MEMORY_FRACTION_FIELD_NUMBER: _ClassVar[int]
+        ALLOW_GROWTH_FIELD_NUMBER: _ClassVar[int]
+        VISIBLE_DEVICE_LIST_FIELD_NUMBER: _ClassVar[int]
+        per_process_gpu_memory_fraction: float
+        allow_growth: bool
+        visible_device_list: str
+        def __init__(self, per_process_gpu_memory_fraction: _Optional[float] = ..., allow_growth: _Optional[bool] = ..., visible_device_list: _Optional[str] = ...) -> None: ...
+    class DeviceCountEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DEVICE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    INTRA_OP_PARALLELISM_THREADS_FIELD_NUMBER: _ClassVar[int]
+    INTER_OP_PARALLELISM_THREADS_FIELD_NUMBER: _ClassVar[int]
+    GPU_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_SOFT_PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    LOG_DEVICE_PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    USE_PER_SESSION_THREADS_FIELD_NUMBER: _ClassVar[int]
+    device_count: _containers.ScalarMap[str, int]
+    intra_op_parallelism_threads: int
+    inter_op_parallelism_threads: int
+    gpu_options: ConfigProto.GpuOptions
+    allow_soft_placement: bool
+    log_device_placement: bool
+    use_per_session_threads: bool
+    def __init__(self, device_count: _Optional[_Mapping[str, int]] = ..., intra_op_parallelism_threads: _Optional[int] = ..., inter_op_parallelism_threads: _Optional[int] = ..., gpu_options: _Optional[_Union[ConfigProto.GpuOptions, _Mapping]] = ..., allow_soft_placement: _Optional[bool] = ..., log_device_placement: _Optional[bool] = ..., use_per_session_threads: _Optional[bool] = ...) -> None: ...
+
 class MonitoringConfig(_message.Message):
     __slots__ = ("prometheus_config",)
     class PrometheusConfig(_message.Message):

@@ -192,3 +192,74 @@ def test_the_batching_file_is_read(written):
 
     assert config.batching_parameters().max_batch_size.value == 32
     assert list(config.batching_parameters().allowed_batch_sizes) == [8, 32]
+
+
+PLATFORM = """
+    platform_configs {
+      key: "tensorflow"
+      value {
+        source_adapter_config {
+          [type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig] {
+            legacy_config { %s }
+          }
+        }
+      }
+    }
+"""
+
+
+def test_a_platform_config_file_takes_the_place_of_flags(written):
+    path = written(
+        PLATFORM
+        % """
+        batching_parameters { max_batch_size { value: 64 } num_batch_threads { value: 2 } }
+        session_config {
+          intra_op_parallelism_threads: 3 inter_op_parallelism_threads: 4 gpu_options { allow_growth: true }
+        }
+        enable_model_warmup: true
+        model_warmup_options { num_request_iterations { value: 5 } }
+        saved_model_tags: "serve" saved_model_tags: "gpu"
+    """
+    )
+    config = parse_flags([BASE, f"--platform_config_file={path}", "--tensorflow_session_parallelism=9"]).of_platform()
+
+    assert config.batching_parameters().max_batch_size.value == 64
+    assert config.enable_batching
+    assert (config.enable_model_warmup, config.num_request_iterations_for_warmup) == (True, 5)
+    assert config.tags() == {"serve", "gpu"}
+    parallelism = ("session", "intra_op", "inter_op")
+    assert [getattr(config, f"tensorflow_{each}_parallelism") for each in parallelism] == [0, 3, 4]
+
+
+def test_what_a_platform_config_file_does_not_say_is_off_whatever_the_flags_say(written):
+    path = written(PLATFORM % "")
+    flags = [BASE, f"--platform_config_file={path}", "--enable_batching", "--batching_parameters_file=/nowhere"]
+    config = parse_flags(flags).of_platform()
+
+    assert config.batching_parameters() is None
+    assert not config.enable_model_warmup
+    assert config.tags() == {"serve"}
+
+
+def test_without_a_platform_config_file_flags_are_what_they_are():
+    config = parse_flags([BASE, "--enable_batching"])
+
+    assert config.of_platform() is config
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "PlatformConfigMap has no entry for platform tensorflow"),
+        (PLATFORM % "" + 'platform_configs { key: "other" }', "platform other is not supported"),
+        ('platform_configs { key: "tensorflow" }', "is no SavedModelBundleSourceAdapterConfig"),
+        (PLATFORM % 'session_target: "grpc://x"', "session_target is not supported"),
+        (PLATFORM % "batching: 1", "tensorflow.serving.SessionBundleConfig"),
+        ((PLATFORM % "").replace("SavedModelBundleS", "S"), "tensorflow.serving.SourceAdapterConfig"),
+    ],
+)
+def test_a_platform_config_that_cannot_be_followed_is_an_error(written, text, complaint):
+    config = parse_flags([BASE, f"--platform_config_file={written(text)}"])
+
+    with pytest.raises(ConfigError, match=complaint):
+        config.of_platform()
