@@ -1,4 +1,8 @@
-"""ovmsclient, an unrelated project's client for this protocol, cannot tell the difference."""
+"""ovmsclient, an unrelated project's client for this protocol, cannot tell the difference.
+
+It is no longer developed, and a good witness all the same: the protocol has not changed since, and it was written
+without this server in mind. What is new in TensorFlow Serving it cannot ask for; tests/conformance does.
+"""
 
 import json
 import subprocess
