@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from services.gateway.limits import Limits
+from services.gateway.split import Split
 from services.runtime.env import read_env
 from services.runtime.logs import LogFormat
 
@@ -37,6 +38,9 @@ class GatewayConfig:
     predict_timeout_s: float = 5.0  # the most one call of a model may take, even if the request has more time left
     connect_timeout_s: float = 1.0  # for one attempt to connect to a model server; also the longest pause between two
     on_denoiser_failure: Literal["fail", "classify"] = "fail"  # classify: read the noisy image, answer "degraded": true
+
+    # Several versions for users, by label
+    split: str = ""  # percent of requests by version label, such as stable:95,canary:5; empty: the labels above
 
     # Another version in the shadow: it reads what users were answered, and is only counted
     shadow_share: float = 0.0  # of answered calls of the models that the shadow's models get too, 0 to 1; 0: none
@@ -107,6 +111,7 @@ class GatewayConfig:
                 raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.capture_share <= 1:
             raise ValueError(f"{PREFIX}CAPTURE_SHARE must be from 0 to 1, not {self.capture_share}")
+        self._check_split()
         self._check_shadow()
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
@@ -118,6 +123,15 @@ class GatewayConfig:
             if not 0 <= getattr(self, name) <= 65535:
                 raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 65535, not {getattr(self, name)}")
 
+    def _check_split(self) -> None:
+        try:
+            Split.parsed(self.split)
+        except ValueError as exc:
+            raise ValueError(f"{PREFIX}SPLIT: {exc}") from None
+        for name in ("denoiser_label", "classifier_label"):
+            if self.split and getattr(self, name):
+                raise ValueError(f"{PREFIX}SPLIT and {PREFIX}{name.upper()} both say which version answers: set one")
+
     def _check_shadow(self) -> None:
         if not 0 <= self.shadow_share <= 1:
             raise ValueError(f"{PREFIX}SHADOW_SHARE must be from 0 to 1, not {self.shadow_share}")
@@ -126,6 +140,11 @@ class GatewayConfig:
             raise ValueError(f"{PREFIX}SHADOW_SHARE needs {PREFIX}SHADOW_LABEL, or targets of the shadow's own")
         if self.shadow_share and not elsewhere and self.shadow_label == self.denoiser_label == self.classifier_label:
             raise ValueError(f"{PREFIX}SHADOW_LABEL={self.shadow_label} is the version that answers users")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that users may be answered by; the empty one where there is no split."""
+        return Split.parsed(self.split).labels
 
     @property
     def limits(self) -> Limits:

@@ -152,6 +152,7 @@ def _shadow(config: GatewayConfig, metrics: Metrics) -> Shadow | None:
         denoiser=remote_denoiser(config, target=config.shadow_denoiser_target, label=config.shadow_label),
         classifier=remote_classifier(config, target=config.shadow_classifier_target, label=config.shadow_label),
         share=config.shadow_share,
+        label="" if config.shadow_denoiser_target or config.shadow_classifier_target else config.shadow_label,
         observer=metrics.shadow,
     )
 
@@ -172,18 +173,21 @@ def _reader(
             shadow.offer(images, applied, reading)
         return reading
 
-    batcher = Batcher(
-        chain,
-        observer=metrics,
-        batch_images=config.batch_images,
-        in_flight=config.batches_in_flight,
-        queue_images=config.queue_images,
-        wait_s=config.batch_wait_ms / 1e3,
-    )
+    batchers = {
+        label: Batcher(
+            chain,
+            observer=metrics,
+            batch_images=config.batch_images,
+            in_flight=config.batches_in_flight,
+            queue_images=config.queue_images,
+            wait_s=config.batch_wait_ms / 1e3,
+        )
+        for label in config.labels
+    }
     return Reader(
         denoiser=denoiser,
         classifier=classifier,
-        batcher=batcher,
+        batchers=batchers,
         slice_images=config.batch_images,
         slices=config.batches_in_flight + 1,
     )
@@ -199,4 +203,5 @@ def _line_reader(config: GatewayConfig, denoiser: Model, classifier: Model, metr
         in_flight=config.batches_in_flight,
         queue_images=config.queue_images,
         without_denoiser=config.on_denoiser_failure == "classify",
+        labels=config.labels,
     )

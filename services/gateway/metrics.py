@@ -94,7 +94,7 @@ class Metrics:
         self._digits = [digits.labels(str(digit)) for digit in range(_DIGITS)]
         self._model_info = Gauge(
             "cleardigits_model_info",
-            "1 for the version that answered last.",
+            "1 for the version that answered last; for each label where requests are split.",
             ["model", "version"],
             multiprocess_mode="mostrecent",
             **named,
@@ -118,8 +118,16 @@ class Metrics:
         self._inference_images = Counter(
             "cleardigits_inference_images", "Images of such calls that went well.", ["model"], **named
         )
-        self._queued = 0
         self._noise_turn = 0
+        self._labelled = Counter(
+            "cleardigits_label_requests",
+            "Requests for pictures, by the label that answered.",
+            ["label", "status"],
+            **named,
+        )
+        self._label_seconds = Histogram(
+            "cleardigits_label_seconds", "From first byte to answer, by label.", ["label"], buckets=_SECONDS, **named
+        )
         Gauge(
             "cleardigits_worker_restarts",
             "Workers started in the place of one that died, since the gateway started.",
@@ -127,7 +135,7 @@ class Metrics:
             **named,
         ).set(worker_restarts)
         self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
-        self._versions: dict[str, int] = {}
+        self._versions: dict[tuple[str, str], int] = {}  # (model, label) -> the version that answered last
         for model in ("denoiser", "classifier"):
             self._model_available.labels(model).set(0)
 
@@ -150,10 +158,14 @@ class Metrics:
         """A body became images."""
         self._decode.observe(spent_s)
 
-    def queue_changed(self, images: int) -> None:
-        """So many images wait now."""
-        self._waiting.inc(images - self._queued)
-        self._queued = images
+    def label_answered(self, label: str, status: int, total_s: float) -> None:
+        """A request for pictures went to the models of this label."""
+        self._labelled.labels(label, str(status)).inc()
+        self._label_seconds.labels(label).observe(total_s)
+
+    def queue_changed(self, by: int) -> None:
+        """So many more images wait, or fewer."""
+        self._waiting.inc(by)
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call of the chain begins with so many images, whose callers waited so long."""
@@ -165,20 +177,20 @@ class Metrics:
         """A call of the chain ended well."""
         if reading.denoiser_version is not None:
             self._denoise.observe(reading.timings_ms["denoise"] / 1e3)
-            self._answered_by("denoiser", reading.denoiser_version)
+            self._answered_by("denoiser", reading.denoiser_version, reading.label)
         self._classify.observe(reading.timings_ms["classify"] / 1e3)
-        self._answered_by("classifier", reading.classifier_version)
+        self._answered_by("classifier", reading.classifier_version, reading.label)
         for digit, count in enumerate(np.bincount(reading.digits, minlength=_DIGITS).tolist()):
             if count:
                 self._digits[digit].inc(count)
 
-    def line_read(self, reading: LineReading) -> None:
+    def line_read(self, reading: LineReading, label: str) -> None:
         """A line went through the chain."""
         self._segment.observe(reading.timings_ms["segment"] / 1e3)
         self._pieces.observe(reading.pieces)
         for model, version in (("denoiser", reading.denoiser_version), ("classifier", reading.classifier_version)):
             if version is not None:
-                self._answered_by(model, version)
+                self._answered_by(model, version, label)
 
     def number_answered(self, accepted: bool) -> None:
         """A number was told, or that there is none."""
@@ -246,13 +258,14 @@ class Metrics:
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return everyone
 
-    def _answered_by(self, model: str, version: int) -> None:
-        known = self._versions.get(model)
+    def _answered_by(self, model: str, version: int, label: str) -> None:
+        known = self._versions.get((model, label))
         if known != version:
-            if known is not None:
+            self._versions[model, label] = version
+            others = [each for (name, _), each in self._versions.items() if name == model]
+            if known is not None and known not in others:
                 self._model_info.labels(model, str(known)).set(0)
             self._model_info.labels(model, str(version)).set(1)
-            self._versions[model] = version
 
 
 def _size(images: int) -> str:
@@ -267,12 +280,10 @@ class LineMetrics:
 
     def __init__(self, waiting: Gauge, queue: Histogram, stage: Histogram) -> None:
         self._waiting, self._queue, self._stage = waiting, queue, stage
-        self._queued = 0
 
-    def queue_changed(self, images: int) -> None:
-        """So many wait now."""
-        self._waiting.inc(images - self._queued)
-        self._queued = images
+    def queue_changed(self, by: int) -> None:
+        """So many more wait, or fewer."""
+        self._waiting.inc(by)
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call begins, for callers who waited so long."""

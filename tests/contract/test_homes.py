@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import yaml
@@ -16,6 +16,7 @@ MODELS = ("denoiser", "classifier")
 COMPOSE_WORKERS = (
     4  # CLEARDIGITS_GATEWAY_WORKERS that one host is expected to need; 2,358 of 5,250 calls failed with 8 threads
 )
+SPLIT = "stable:95,canary:5"  # an operator may begin one at any time
 POLLERS = 2  # threads of gRPC's own that take no call, from the same quota
 
 
@@ -33,7 +34,8 @@ class Home:
     def calls(self) -> int:
         """The most calls that can be under way at one server: while it is the only one ready, it gets all of them."""
         # batches, calls of /v2 and /v1/models that pass no batch, and questions of readiness
-        of_a_worker = 2 * self.gateway.batches_in_flight + DIRECT_CALLS + 2  # digits, lines
+        batches = 2 * self.gateway.batches_in_flight * len(self.gateway.labels)  # digits, lines
+        of_a_worker = batches + DIRECT_CALLS + 2 + 1  # the shadow's
         return self.gateways * self.gateway.workers * of_a_worker
 
 
@@ -45,14 +47,26 @@ def homes() -> Iterator[Home]:
     """Every manifest that starts a model server."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     for model in MODELS:
-        yield Home("compose", model, flags_of(compose[model]["command"]), 1, GatewayConfig(workers=COMPOSE_WORKERS))
+        yield Home(
+            "compose",
+            model,
+            flags_of(compose[model]["command"]),
+            1,
+            GatewayConfig(workers=COMPOSE_WORKERS, split=SPLIT),
+        )
     for overlay in kubernetes.OVERLAYS:
         settings = kubernetes.pod(overlay, "gateway").containers[0]["envFrom"][0]["configMapRef"]["name"]
         (data,) = [c["data"] for c in kubernetes.of_kind(overlay, "ConfigMap") if c["metadata"]["name"] == settings]
         for model in MODELS:
             (container,) = kubernetes.pod(overlay, model).containers
             gateways = _most_gateways(overlay) + 1  # and the one of a canary
-            yield Home(overlay, model, flags_of(container["args"]), gateways, GatewayConfig.from_env(data))
+            yield Home(
+                overlay,
+                model,
+                flags_of(container["args"]),
+                gateways,
+                replace(GatewayConfig.from_env(data), split=SPLIT),
+            )
 
 
 def _most_gateways(overlay: str) -> int:

@@ -14,6 +14,7 @@ from services.gateway.admission.rate_limit import RateLimiter
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import HEADER, Deadline
 from services.gateway.metrics import Metrics
+from services.gateway.split import Split
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from services.gateway.admission.tracing import Tracing
@@ -37,6 +38,7 @@ class Admission:
         for reason in _REASONS.values():
             metrics.rejected.labels(reason)  # counted from 0: an alert finds its series before the first refusal
         self._access_log = AccessLog()
+        self._split = Split.parsed(config.split)
         self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
         self._limiter = (
             RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
@@ -71,7 +73,7 @@ class Admission:
         )
 
     def admit(self, request: Request) -> None:
-        """Refuse what the settings refuse, by the headers alone; read the request's own deadline."""
+        """Refuse what the settings refuse, by the headers alone; read the request's own deadline and label."""
         if request.path.startswith(_GUARDED) and not request.path.startswith(_OPEN):
             if self._keys is not None:
                 request.client = self._keys.client(request.headers.get)
@@ -84,6 +86,8 @@ class Admission:
                 most_ms=self._config.max_request_timeout_ms,
                 started_s=request.started_s,
             )
+        if request.method == "POST":
+            request.label = self._split.label_of(request.headers, request.id)
 
     def refused(self, error: ServiceError) -> None:
         """Count the refusals that are a choice, of the gateway or of a model server, rather than a mistake."""
@@ -96,6 +100,8 @@ class Admission:
         """Count the request, and write its line."""
         total_s = time.monotonic() - request.started_s
         self._metrics.request_ended(request.route, status, total_s, request.images)
+        if request.label and request.images:
+            self._metrics.label_answered(request.label, status, total_s)
         if self.tracing is not None and request.span is not None:
             self.tracing.end(request.span, request, status)
         wanted = self._config.access_log
@@ -110,6 +116,8 @@ class Admission:
                 "images": request.images,
                 "total_ms": round(1e3 * total_s, 2),
             }
+            if request.label:
+                fields["label"] = request.label
             for stage, spent_ms in request.timings_ms.items():
                 fields[f"{stage}_ms"] = spent_ms
             # Probes come every few seconds, and are always the same while all is well.

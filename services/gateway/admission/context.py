@@ -33,6 +33,7 @@ class Request:
     arguments: Mapping[str, str] = field(default_factory=dict)  # what the route's placeholders stand for
     body: bytes = b""
     images: int = 0
+    label: str = ""  # whose models answer it, where there is a choice
     timings_ms: dict[str, float] = field(default_factory=dict)
     client_gone: bool = False
     span: "Span | None" = None
@@ -41,7 +42,7 @@ class Request:
     @property
     def call(self) -> CallContext:
         """What calls of models made for this request carry."""
-        return CallContext(self.deadline, self.metadata)
+        return CallContext(self.deadline, self.metadata, self.label)
 
     @property
     def query(self) -> dict[str, str]:

@@ -46,6 +46,7 @@ def recognized(
             else {"name": names.denoiser, "version": reading.denoiser_version},
             "classifier": {"name": names.classifier, "version": reading.classifier_version},
         },
+        **({"label": reading.label} if reading.label else {}),
         "degraded": reading.degraded,
         "results": orjson.Fragment(results),
         "timings_ms": timings_ms,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from services import __version__
 from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, ServiceError, TooLargeError
 from services.gateway.admission.context import Request
-from services.gateway.api.offered_models import IMAGES, Inferred, OfferedModel
+from services.gateway.api.offered_models import CHAIN, IMAGES, Inferred, OfferedModel
 from services.gateway.api.oip_messages import InferRequest, check_answer
 from services.gateway.api.readiness import ReadinessCheck
 from services.gateway.api.triton import can_classify, configuration, statistics
@@ -83,10 +84,13 @@ class Inference:
     ) -> Inferred:
         """Run a model that `find` found."""
         request.images = len(asked.images)
+        call = request.call
+        if version and name != CHAIN:  # a model's version that is named goes before any label
+            request.label, call = "", replace(call, version=int(version))
         started_s = time.monotonic()
         try:
             self._check(asked, model)
-            made = await model.infer(asked.images, asked.parameters, call=request.call)
+            made = await model.infer(asked.images, asked.parameters, call=call)
         except (ServiceError, asyncio.CancelledError):
             self._metrics.inference_failed(name, time.monotonic() - started_s)
             raise

@@ -92,6 +92,8 @@ class ChainModel:
         }
         versions = {"denoiser_version": reading.denoiser_version, "classifier_version": reading.classifier_version}
         known = {name: str(version) for name, version in versions.items() if version is not None}
+        if reading.label:
+            known["label"] = reading.label
         return Inferred(outputs, CHAIN_VERSION, {**known, "degraded": reading.degraded})
 
 

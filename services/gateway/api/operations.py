@@ -6,7 +6,7 @@ A new operation is a module with a function that returns a list of `Operation`, 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.core.compression import check_encoding
 from services.core.errors import ClientGoneError, InvalidInputError, OverloadedError, ServiceError, TooLargeError
@@ -14,6 +14,7 @@ from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
 from services.gateway.admission.problems import problem_of, unexpected
 from services.gateway.limits import Limits
+from services.gateway.split import LABEL
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ async def respond(
     except Exception:  # a mistake of ours: logged with its traceback, told without it
         log.exception("unexpected failure", extra={"request_id": request.id})
         answer = unexpected(path=request.path, request_id=request.id)
+    if request.label and request.images:  # its models were asked, or would have been
+        answer = replace(answer, headers=(*answer.headers, (LABEL, request.label)))
     admission.leave(request, answer.status)
     return answer
 

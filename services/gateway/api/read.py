@@ -89,6 +89,7 @@ class Read:
                 "denoiser": _model(self.names.denoiser, [each.denoiser_version for each in read]),
                 "classifier": _model(self.names.classifier, [each.classifier_version for each in read]),
             },
+            **({"label": request.label} if request.label else {}),
             "degraded": any(reading.degraded for reading in read),
             "results": results,
             "timings_ms": timings_ms,

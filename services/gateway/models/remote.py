@@ -96,8 +96,10 @@ class RemoteModel:
         """Ask for `output` of `images`, within the call's deadline; ServiceError of the fitting kind otherwise."""
         request = pb.PredictRequest()
         request.model_spec.name = self.name
-        if self.label:
-            request.model_spec.version_label = self.label
+        if call.version is not None:
+            request.model_spec.version.value = call.version
+        elif label := call.label or self.label:
+            request.model_spec.version_label = label
         request.inputs["images"].CopyFrom(to_proto(images))
         timeout_s = min(self.timeout_s, call.deadline.remaining_s())
         answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, call.metadata)

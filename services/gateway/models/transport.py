@@ -16,6 +16,8 @@ class CallContext:
 
     deadline: Deadline
     metadata: Metadata = ()
+    label: str = ""  # the versions to ask; empty: those of the settings
+    version: int | None = None  # of one model, named by the caller: goes before any label
 
     def share(self, part: float) -> "CallContext":
         """The same with `part` of the time that is left, for a stage that something else must follow."""

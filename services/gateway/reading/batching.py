@@ -37,7 +37,7 @@ _NEWEST_WEIGHS = 0.2
 class BatchObserver(Protocol[Observed]):
     """Who wants to know about batches; the metrics do."""
 
-    def queue_changed(self, images: int) -> None: ...
+    def queue_changed(self, by: int) -> None: ...
 
     def batch_started(self, images: int, waited_s: list[float]) -> None: ...
 
@@ -207,7 +207,7 @@ class Batcher(Generic[R]):
 
     def _count_waiting(self, change: int) -> None:
         self._waiting_images += change
-        self._observer.queue_changed(self._waiting_images)
+        self._observer.queue_changed(change)
 
 
 class _Pace:

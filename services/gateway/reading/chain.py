@@ -26,6 +26,7 @@ class Reading:
     denoiser_version: int | None  # None: no image was denoised
     classifier_version: int
     degraded: bool = False  # the denoiser was down: the noisy images were classified
+    label: str = ""  # whose models were asked, where there is a choice
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -50,6 +51,7 @@ class Reading:
             denoiser_version=self.denoiser_version if self.applied[start:stop].any() else None,
             classifier_version=self.classifier_version,
             degraded=self.degraded,
+            label=self.label,
             timings_ms={"queue": queued_ms, **self.timings_ms},
         )
 
@@ -67,6 +69,7 @@ class Reading:
             denoiser_version=max(versions, default=None),
             classifier_version=max(part.classifier_version for part in parts),
             degraded=any(part.degraded for part in parts),
+            label=parts[0].label,
             timings_ms={stage: sum(part.timings_ms[stage] for part in parts) for stage in parts[0].timings_ms},
         )
 
@@ -104,6 +107,7 @@ async def read_digits(
         denoiser_version=denoiser_version,
         classifier_version=answer.version,
         degraded=degraded,
+        label=call.label,
         timings_ms={"denoise": 1e3 * (denoised - started), "classify": 1e3 * (classified - denoised)},
     )
 

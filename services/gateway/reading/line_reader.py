@@ -24,7 +24,7 @@ LINES_AT_ONCE = 16  # of one request
 class LineObserver(Protocol):
     """Told of every line; gives each batcher an observer of its own. The metrics are one."""
 
-    def line_read(self, reading: LineReading) -> None: ...
+    def line_read(self, reading: LineReading, label: str) -> None: ...
 
     def lines(self, stage: str) -> BatchObserver[Cleaned | Scores]: ...
 
@@ -43,12 +43,14 @@ class LineReader:
         in_flight: int,
         queue_images: int,
         without_denoiser: bool,
+        labels: Sequence[str] = ("",),
     ) -> None:
-        calls = asyncio.Semaphore(in_flight)  # of the denoiser, over all widths
+        """What goes to different labels never shares a call, nor waits for the other's."""
+        calls = {label: asyncio.Semaphore(in_flight) for label in labels}  # of the denoiser, over all widths
 
         async def clean(strips: np.ndarray, applied: np.ndarray, call: CallContext) -> Cleaned:
             started = time.perf_counter()
-            async with calls:
+            async with calls[call.label]:
                 answer = await denoiser.predict(strips, call=call)
             return Cleaned(answer.array, answer.version, time.perf_counter() - started)
 
@@ -60,23 +62,27 @@ class LineReader:
 
         self._observer = observer
         self._without_denoiser = without_denoiser
-        self._cleaning: dict[int, Batcher[Cleaned]] = {
-            width: Batcher(
+        self._cleaning: dict[tuple[str, int], Batcher[Cleaned]] = {
+            (label, width): Batcher(
                 clean,
                 observer=observer.lines("denoise"),
                 batch_images=batch_strips,
                 in_flight=in_flight,
                 queue_images=queue_images,
             )
+            for label in labels
             for width in WIDTHS_PX
         }
-        self._classifying: Batcher[Scores] = Batcher(
-            classify,
-            observer=observer.lines("classify"),
-            batch_images=batch_pieces,
-            in_flight=in_flight,
-            queue_images=queue_images,
-        )
+        self._classifying: dict[str, Batcher[Scores]] = {
+            label: Batcher(
+                classify,
+                observer=observer.lines("classify"),
+                batch_images=batch_pieces,
+                in_flight=in_flight,
+                queue_images=queue_images,
+            )
+            for label in labels
+        }
 
     async def read(
         self, strips: Sequence[np.ndarray | None], *, denoise: str, length: Length | None, call: CallContext
@@ -109,12 +115,12 @@ class LineReader:
 
         async def clean(strips: np.ndarray) -> Cleaned:
             wide = padded(strips[0], width)[np.newaxis]
-            cleaned = await self._cleaning[width].submit(wide, _ONE, call=first)
+            cleaned = await self._cleaning[call.label, width].submit(wide, _ONE, call=first)
             return Cleaned(cleaned.strips[:, :, :own_width], cleaned.version)
 
         async def classify(pieces: np.ndarray) -> Scores:
             call.deadline.check("segmentation")
-            return await self._classifying.submit(pieces, np.zeros(len(pieces), bool), call=call)
+            return await self._classifying[call.label].submit(pieces, np.zeros(len(pieces), bool), call=call)
 
         wanted = denoise == "always" or (denoise == "auto" and noise_of(strip[..., 0]) > QUIET)
         reading = await read_number(
@@ -124,7 +130,7 @@ class LineReader:
             length=length,
             without_denoiser=self._without_denoiser,
         )
-        self._observer.line_read(reading)
+        self._observer.line_read(reading, call.label)
         return reading
 
 

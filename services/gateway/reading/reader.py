@@ -1,6 +1,7 @@
 """The chain as requests use it: decides what to denoise, cuts large requests into slices, joins the parts."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,18 @@ class Reader:
     """Images -> Reading, batched with other requests."""
 
     def __init__(
-        self, *, denoiser: Model, classifier: Model, batcher: Batcher[Reading], slice_images: int, slices: int
+        self,
+        *,
+        denoiser: Model,
+        classifier: Model,
+        batchers: Mapping[str, Batcher[Reading]],
+        slice_images: int,
+        slices: int,
     ) -> None:
+        """A batcher for each label: what goes to different versions never shares a call."""
         self.denoiser = denoiser
         self.classifier = classifier
-        self._batcher = batcher
+        self._batchers = batchers
         self._slice_images = slice_images
         self._choices = np.zeros(slice_images, bool), np.ones(slice_images, bool)  # ready-made: most requests are small
         self._slices = slices  # of one request, waiting or under way: others find room between them
@@ -55,18 +63,18 @@ class Reader:
 
     async def _read(self, images: np.ndarray, applied: np.ndarray, call: CallContext) -> Reading:
         if len(images) <= self._slice_images:
-            return await self._batcher.submit(to_unit(images), applied, call=call)
+            return await self._batchers[call.label].submit(to_unit(images), applied, call=call)
         return await self._read_slices(images, applied, call)
 
     async def _read_slices(self, images: np.ndarray, applied: np.ndarray, call: CallContext) -> Reading:
         """A few slices under way at once, so that one is classified while the next is denoised."""
-        gate = asyncio.Semaphore(self._slices)
+        gate, batcher = asyncio.Semaphore(self._slices), self._batchers[call.label]
 
         async def read_slice(start: int) -> Reading:
             rows = slice(start, start + self._slice_images)
             async with gate:
                 more = max(0, len(images) - rows.stop)
-                return await self._batcher.submit(to_unit(images[rows]), applied[rows], call=call, more=more)
+                return await batcher.submit(to_unit(images[rows]), applied[rows], call=call, more=more)
 
         try:
             async with asyncio.TaskGroup() as group:

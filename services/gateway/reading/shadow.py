@@ -68,13 +68,15 @@ class Shadow:
         denoiser: Model,
         classifier: Model,
         share: float,
+        label: str = "",
         observer: ShadowObserver,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """`share` is that of calls, 0 to 1; the models have wires of their own, apart from those of users."""
+        """`share` is that of calls, 0 to 1; what `label` itself answered is not repeated. The wires are its own."""
         self._denoiser = denoiser
         self._classifier = classifier
         self._share = share
+        self._label = label
         self._observer = observer
         self._draw = draw
         self._waiting: deque[_Call] = deque()
@@ -84,7 +86,7 @@ class Shadow:
 
     def offer(self, images: np.ndarray, applied: np.ndarray, reading: Reading) -> None:
         """Repeat this call later, where it is drawn and there is room."""
-        if self._draw() >= self._share or reading.degraded:
+        if self._draw() >= self._share or reading.degraded or (reading.label and reading.label == self._label):
             return
         if self._waiting_images + len(images) > QUEUE_IMAGES:
             self._observer.lost("dropped", len(images))

@@ -19,8 +19,8 @@ class Observer:
     batches: list[int] = field(default_factory=list)
     readings: int = 0
 
-    def queue_changed(self, images: int) -> None:
-        self.waiting = images
+    def queue_changed(self, by: int) -> None:
+        self.waiting += by
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         self.batches.append(images)
