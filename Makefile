@@ -86,10 +86,13 @@ bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, digits and lines, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator $(ARGS)
 
+compare-versions: $(EVALUATOR)/.done ## two versions on the same pictures: agreement, accuracy, where they differ (ARGS="stable canary --require 'agreement>=0.99'")
+	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.compare_versions $(ARGS)
+
 read: $(EVALUATOR)/.done ## read a folder of pictures of numbers into CSV (FOLDER=scans OUT=numbers.csv LENGTH=5)
 	$(EVALUATOR)/bin/python -m services.evaluator.read "$(FOLDER)" $(OUT:%=--out="%") $(LENGTH:%=--length=%) $(ARGS)
 
-.PHONY: read
+.PHONY: read compare-versions
 
 PROFILE ?= mix
 load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open MINUTES= USERS= RATE= WEB=1)

@@ -44,11 +44,17 @@ class Exchange:
 class GatewayClient:
     """Calls one gateway. May be shared by threads: connections are kept alive and each serves one call at a time."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0, api_key: str = "", patient: bool = True) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = 30.0, api_key: str = "", patient: bool = True, label: str = ""
+    ) -> None:
+        """`label` names whose models are to answer, of a gateway that has a choice."""
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._api_key = api_key
+        self._label = label
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        if label:
+            self._headers["X-ClearDigits-Label"] = label
         self._patient = patient
         retries = _retries() if patient else urllib3.Retry(0, read=False, redirect=False)
         self._pools = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout_s, retries=retries)
@@ -56,7 +62,9 @@ class GatewayClient:
 
     def impatient(self) -> GatewayClient:
         """The same client, for measuring: it takes every answer as it comes and sends nothing twice."""
-        return GatewayClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key, patient=False)
+        return GatewayClient(
+            self.url, timeout_s=self._timeout_s, api_key=self._api_key, patient=False, label=self._label
+        )
 
     def require_ready(self) -> None:
         """Raise GatewayError, with what to do, unless the whole chain says it is ready."""

@@ -4,9 +4,12 @@ import re
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 import requests
 
+from services.core.images import encode_png
+from services.evaluator import compare_versions
 from services.gateway.split import LABEL, STICKY, Split
 from tests.support.labelled import CONFUSED, LABELS, labelled_server
 from tests.support.stack import running_stack
@@ -96,3 +99,55 @@ def test_the_shadow_repeats_what_the_other_label_answered_and_not_its_own(url):
     time.sleep(0.3)  # what must not come would have come
 
     assert compared() == expected
+
+
+@pytest.fixture
+def labelled_digits(tmp_path):
+    path = tmp_path / "digits.npz"
+    pixels, labels = digits(200)
+    np.savez(path, x=pixels, y=labels)
+    return path
+
+
+def compare(url, dataset, tmp_path, *arguments: str) -> int:
+    return compare_versions.main(
+        [*arguments, "--url", url, "--dataset", str(dataset), "--report", str(tmp_path / "report"), "--noise"]
+    )
+
+
+def test_versions_are_compared_on_the_same_pictures(url, labelled_digits, tmp_path, capsys):
+    _, labels = digits(200)
+    confused = sum(int(label) in CONFUSED for label in labels)
+    status = compare(url, labelled_digits, tmp_path, "stable", "canary", "--require", "agreement>=0.99")
+    said = capsys.readouterr().out
+    page = (tmp_path / "report/differences.html").read_text()
+
+    assert status == compare_versions.MISSED
+    assert f"clean: 200 pictures, agreement {(200 - confused) / 2:.2f} %" in said
+    assert f"right 100.00 and {(200 - confused) / 2:.2f} %" in said
+    assert f"  3 read as 5: {int((labels == 3).sum())}" in said
+    assert "agreement>=0.99: MISSED" in said
+    assert page.count("<img") == confused
+
+
+def test_what_is_required_and_met_is_status_0(url, labelled_digits, tmp_path):
+    assert compare(url, labelled_digits, tmp_path, "--require", "agreement>=0.5", "--require", "accuracy>=0.5") == 0
+
+
+def test_a_label_is_not_compared_with_itself_nor_with_one_that_is_not_there(url, labelled_digits, tmp_path, capsys):
+    assert compare(url, labelled_digits, tmp_path, "canary", "canary") == 3
+    assert "are the same: denoiser 2, classifier 2" in capsys.readouterr().err
+    assert compare(url, labelled_digits, tmp_path, "stable", "beta") == 3
+    assert "there is stable, canary" in capsys.readouterr().err
+
+
+def test_pictures_without_labels_are_compared_too(url, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(PICTURES):
+        (folder / f"{number:02}.png").write_bytes(encode_png(picture[..., None] / np.float32(255)))
+    arguments = ["--url", url, "--pictures", str(folder), "--report", str(tmp_path / "report"), "--noise"]
+
+    assert compare_versions.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert f"clean: {len(PICTURES)} pictures, agreement" in said and "right" not in said

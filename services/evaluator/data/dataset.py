@@ -50,6 +50,15 @@ def load(path: Path | None = None) -> Dataset:
     return _from_npz(path)
 
 
+def unlabelled(folder: Path) -> Images:
+    """Every picture of a folder, by name; DatasetError where there is none, or one cannot be read."""
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    if not files:
+        raise DatasetError(f"{folder} has no pictures ({', '.join(sorted(PICTURES))})")
+    pixels = np.stack([_read_picture(path) for path in files])
+    return (pixels[..., np.newaxis] / np.float32(255)).astype(np.float32, copy=False)
+
+
 def _from_npz(path: Path) -> Dataset:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
