@@ -120,7 +120,10 @@ bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op 
 bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shipped pair
 	$(DEV)/bin/python -m tests.bench.engines $(ARGS)
 
-.PHONY: bench-peers bench-model-server bench-engines
+bench-shadow: $(DEV)/.done ## users' p99 beside a tenth of the calls shadowed: live, slow, dead (four minutes, idle machine, wrk; ARGS="--rounds 2")
+	$(DEV)/bin/python -m tests.bench.shadow $(ARGS)
+
+.PHONY: bench-peers bench-model-server bench-engines bench-shadow
 
 ##@ Operate
 
