@@ -128,6 +128,19 @@ def test_the_request_s_id_goes_to_the_models_and_comes_back():
     assert ("x-request-id", "mine") in running.classifier.metadata[0]
 
 
+def test_a_label_is_named_in_the_metadata_and_told_in_the_trailing_one():
+    running = Running(split="stable:100,canary:0")
+    with running.channel() as channel:
+        told = [
+            metadata_of(call(channel, metadata=metadata)).get("x-cleardigits-label")
+            for metadata in ((), (("x-cleardigits-label", "canary"),))
+        ]
+        refused = call(channel, metadata=(("x-cleardigits-label", "beta"),))
+
+    assert told == ["stable", "canary"]
+    assert (refused.code(), "stable, canary" in refused.details()) == (Code.INVALID_ARGUMENT, True)
+
+
 def test_the_caller_s_deadline_is_the_request_s():
     running = Running(fake_classifier(takes_s=5))
     with running.channel() as channel:
