@@ -1,6 +1,8 @@
 """The Open Inference Protocol over gRPC, as Triton's own client and messages speak it, with models in this process."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -16,6 +18,7 @@ from services.pb import open_inference_pb2 as ours
 from tests.support.fakes import fake_classifier, fake_denoiser
 from tests.support.hosts import flask_client, grpc_running
 
+ROOT = Path(__file__).parents[2]
 SERVICE = "/inference.GRPCInferenceService/"
 MODELS = ("digits", "denoiser", "classifier")
 MESSAGES = [name for name, message in vars(ours).items() if hasattr(message, "DESCRIPTOR") and name[0] != "_"]
@@ -334,6 +337,14 @@ def test_too_many_images_are_refused_as_over_http(images):
             client.infer("digits", [tensor_of(images)])
 
     assert failed.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_the_documented_client_runs(port, capsys):
+    (code,) = re.findall(r"```python\n([^`]+tritonclient\.grpc[^`]+)```", (ROOT / "docs/API.md").read_text())
+
+    exec(code.replace("127.0.0.1:8081", f"127.0.0.1:{port}"), {})
+
+    assert capsys.readouterr().out.startswith("[0] [[")
 
 
 def test_an_answer_is_no_larger_than_over_http(client):
