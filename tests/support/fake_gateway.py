@@ -28,6 +28,8 @@ class Faults:
     busy_first: int = 0  # so many requests are answered 503 with Retry-After first
     dead_after: int | None = None  # from then on every answer is 500
     not_ready: bool = False
+    version: int = 1  # that answers say they are from
+    versions_move: bool = False  # every JSON answer is from the next version
 
 
 class FakeGateway:
@@ -68,7 +70,8 @@ class FakeGateway:
             buffer = io.BytesIO()
             np.save(buffer, scores)
             return Response(buffer.getvalue(), content_type=NPY)
-        return jsonify(_answer(scores, applied, denoised, request.args.get("include", "")))
+        self.faults.version += self.faults.versions_move
+        return jsonify(_answer(scores, applied, denoised, request.args.get("include", ""), self.faults.version))
 
 
 def _read(body: bytes, content_type: str) -> np.ndarray:
@@ -86,7 +89,9 @@ def _read(body: bytes, content_type: str) -> np.ndarray:
     return (pixels.reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
 
 
-def _answer(scores: np.ndarray, applied: np.ndarray, denoised: np.ndarray, include: str) -> dict[str, Any]:
+def _answer(
+    scores: np.ndarray, applied: np.ndarray, denoised: np.ndarray, include: str, version: int
+) -> dict[str, Any]:
     results = []
     for index, row in enumerate(scores):
         result: dict[str, Any] = {"index": index, "digit": int(row.argmax()), "confidence": float(row.max())}
@@ -97,7 +102,7 @@ def _answer(scores: np.ndarray, applied: np.ndarray, denoised: np.ndarray, inclu
             png = base64.b64encode(codec.encode_png(denoised[index])).decode()
             result["denoised"] = f"data:image/png;base64,{png}"
         results.append(result)
-    models = {name: {"name": name, "version": 1} for name in ("denoiser", "classifier")}
+    models = {name: {"name": name, "version": version} for name in ("denoiser", "classifier")}
     timings = {"decode": 0.1, "queue": 0.0, "denoise": 0.3, "classify": 0.2, "total": 0.7}
     return {"request_id": "r", "count": len(results), "models": models, "degraded": False, "results": results,
             "timings_ms": timings}  # fmt: skip
