@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.core.lines import lattice
 from services.core.lines.segment import Pieces
 
+LEAST_IS_DIGIT = 0.9  # of each digit of an accepted number: a letter is seldom below, and wrong in any number
 ALTERNATIVES = 3  # told beside the number
 
 Length = tuple[int, int]  # how many digits at least and at most
@@ -35,6 +36,11 @@ class Number:
     confidence: float
     digits: tuple[Digit, ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()  # with their probability beside the number's
+
+    def sure(self, min_confidence: float) -> bool:
+        """Whether it is a number at all, as certain as asked for, and none of its digits is likely something else."""
+        strangers = any(each.is_digit < LEAST_IS_DIGIT for each in self.digits)
+        return bool(self.number) and self.confidence >= min_confidence and not strangers
 
 
 NOTHING = Number("", 0.0)

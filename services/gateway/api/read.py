@@ -106,7 +106,7 @@ def _result(
     result: dict[str, object] = {
         "number": number.number,
         "confidence": round(number.confidence, 6),
-        "accepted": bool(number.number) and number.confidence >= min_confidence and lines == 1,
+        "accepted": number.sure(min_confidence) and lines == 1,
         "denoise": "skipped" if reading is None or reading.denoiser_version is None else "applied",
         "lines": lines,
     }

@@ -12,13 +12,13 @@ from services.core.lines.lattice import readings
 from services.core.lines.segment import Pieces
 
 
-def _pieces(parts, edges, *, part_ink=None, cut_ink=None):
+def _pieces(parts, edges, *, part_ink=None, cut_ink=None, tall=20):
     count = len(edges)
     return Pieces(
         images=np.zeros((count, 28, 28, 1), np.float32),
         starts=np.array([start for start, _ in edges], np.intp),
         stops=np.array([stop for _, stop in edges], np.intp),
-        boxes=np.zeros((count, 4), np.float32),
+        boxes=np.hstack([np.full((count, 3), (0, 0, 12)), np.broadcast_to(tall, (count, 1))]).astype(np.float32),
         part_ink=np.full(parts, 50, np.float32) if part_ink is None else part_ink,
         cut_ink=np.zeros(parts - 1, np.float32) if cut_ink is None else cut_ink,
     )
@@ -45,7 +45,8 @@ def _by_trying(pieces, probabilities, is_digit):
                 strange = lattice.STRANGER * (1 - is_digit[piece])
                 steps.append((stop, np.log(max(strange, lattice.LEAST)), ""))
                 for digit in np.argsort(-probabilities[piece])[: lattice.CLASSES_TRIED]:
-                    score = np.log(max(probabilities[piece, digit] * is_digit[piece], lattice.LEAST))
+                    score = np.log(max(probabilities[piece, digit] * is_digit[piece], lattice.LEAST)) + lattice.A_DIGIT
+                    score -= lattice.SHORTNESS * max(lattice.TALL_PX - pieces.boxes[piece, 3], 0)
                     steps.append((stop, score, str(digit)))
         for stop, score, text in steps:
             for rest, after in ways(stop):
@@ -65,6 +66,7 @@ def test_dynamic_programming_finds_what_trying_every_way_finds(parts, seed, leng
         parts, edges,
         part_ink=rng.uniform(0, 60, parts).astype(np.float32),
         cut_ink=rng.uniform(0, 5, parts - 1).astype(np.float32),
+        tall=rng.integers(8, 24, (len(edges), 1)),
     )  # fmt: skip
     probabilities = rng.dirichlet(np.full(10, 0.2), len(edges)).astype(np.float32).reshape(-1, 10)
     is_digit = rng.random(len(edges), dtype=np.float32)

@@ -77,6 +77,34 @@ def test_touching_digits_are_cut_where_they_touch():
     assert (8, 4, 23, 24) in [tuple(box) for box in pieces.boxes], "both together may still be one digit"
 
 
+def test_digits_that_touch_along_a_whole_stroke_are_cut_as_well():
+    """No column is cheaper than the next: wide ink is cut at even distances."""
+    pieces = cut(_strip(56, (8, 36, 4, 7), (8, 36, 12, 15), (8, 36, 21, 24)))
+
+    lefts, rights = pieces.boxes[:, 0], pieces.boxes[:, 2]
+    for middle in (20, 22, 24):
+        assert np.abs(rights[lefts == 8] - middle).min() <= 2
+        assert np.abs(lefts[rights == 36] - middle).min() <= 2
+
+
+def test_ink_as_wide_as_a_digit_stays_whole():
+    assert len(cut(_strip(56, (20, 34, 4, 7), (20, 34, 12, 15), (20, 34, 21, 24)))) == 1
+
+
+def test_a_cut_off_end_of_a_stroke_is_no_candidate():
+    pieces = cut(_strip(56, (8, 30, 13, 15), (30, 34, 4, 24)))
+
+    heights = pieces.boxes[:, 3] - pieces.boxes[:, 1]
+    assert len(pieces) > 0 and heights.min() >= segment.MIN_CUT_HEIGHT_PX
+
+
+def test_wide_ink_counts_once_among_what_lies_apart():
+    wide = _strip(84, (8, 30, 4, 24), (50, 56, 4, 24))
+
+    assert len(cut(wide)) > 2
+    assert segment.apart(wide) == 2
+
+
 def test_a_dot_is_no_candidate():
     assert len(cut(_strip(56, (20, 23, 20, 23)))) == 0
 
