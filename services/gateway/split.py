@@ -16,7 +16,7 @@ _NAMED, _KEY = LABEL.lower(), STICKY.lower()
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Percent of requests by label, in the order they were written; together 100. None at all: one version answers."""
+    """Percent of requests by label, in the order they were written; together 100. Empty: one version answers all."""
 
     percent: Mapping[str, float]
 
@@ -56,9 +56,9 @@ class Split:
     def _drawn(self, key: str) -> str:
         """Shares lie side by side from 0 to 100, so that moving a border moves no key beyond it."""
         place = 100 * int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
-        label = ""
-        for label, share in self.percent.items():
+        shares = [(label, share) for label, share in self.percent.items() if share]
+        for label, share in shares:
             place -= share
             if place < 0:
                 return label
-        return label
+        return shares[-1][0]  # the sum was a rounding error below 100

@@ -28,7 +28,7 @@ class Readings:
     images: Images
     first: Scores  # (n, 10)
     second: Scores
-    labels: NDArray[np.int64] | None  # None: nobody knows
+    labels: NDArray[np.int64] | None  # None: not known
 
     @property
     def differing(self) -> NDArray[np.intp]:

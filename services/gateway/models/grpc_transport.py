@@ -75,7 +75,7 @@ def _open_channel(target: str, connect_s: float) -> grpc.aio.Channel:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", int(1e3 * connect_s)),  # despite its name: how long one attempt may take
         ("grpc.max_reconnect_backoff_ms", int(1e3 * connect_s)),
-        ("grpc.use_local_subchannel_pool", 1),  # a connection of its own: the shadow's stalls nobody else's
+        ("grpc.use_local_subchannel_pool", 1),  # no connection is shared between channels: the shadow's may stall
         ("grpc.enable_http_proxy", 0),  # a model server is never behind the proxy of the environment
     )
     return grpc.aio.insecure_channel(target, options=options)

@@ -42,7 +42,7 @@ class Comparison:
 
 
 class ShadowObserver(Protocol):
-    """Who counts; the metrics do."""
+    """Counts comparisons; the metrics implement it."""
 
     def compared(self, comparison: Comparison) -> None: ...
 
@@ -60,7 +60,7 @@ class _Call:
 
 
 class Shadow:
-    """Lives on the gateway's event loop; `offer` costs a request nothing but a copy of what is taken."""
+    """Lives on the gateway's event loop; `offer` costs a request no more than a copy of what is taken."""
 
     def __init__(
         self,
