@@ -1,11 +1,17 @@
 """The whole command against a fake gateway: what it finds, what it catches, what it keeps when things break."""
 
+import dataclasses
 import socket
 
+import numpy as np
 import pytest
 
 from services.evaluator.__main__ import main
+from services.evaluator.corrections import export
 from services.evaluator.measure.results import read
+from services.runtime.captures import NO_DIGIT
+from tests.support.captured import capture
+from tests.support.tiny_models import digits
 
 
 @pytest.fixture
@@ -162,3 +168,22 @@ def test_partial_results_are_reported_as_such(run, gateway, tmp_path):
     run(html=True)
 
     assert "These results are partial" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_corrections_are_scored_as_they_came(gateway, tiny_models, tmp_path):
+    """What `make corrections` exports is a data set: its digits count, at no other noise than they were sent with."""
+    pixels, labels = digits(40)
+    kept = [
+        dataclasses.replace(capture("a", place, pixels=picture), label=int(label))
+        for place, (picture, label) in enumerate(zip(pixels, labels, strict=True))
+    ]
+    nothing = dataclasses.replace(capture("b", pixels=np.zeros((28, 28), np.uint8)), label=NO_DIGIT)
+    (tmp_path / "corrections.npz").write_bytes(export.npz([*kept, nothing]))
+    arguments = ["--url", gateway.url, "--models", str(tiny_models), "--report", str(tmp_path / "report")]
+
+    data = ["--dataset", str(tmp_path / "corrections.npz"), "--levels", "0", "--lines", "0", "--latency-requests", "20"]
+    assert main([*arguments, *data, "--require", "clean/always>=0.5"]) == 0
+    found = read(tmp_path / "report" / "evaluation.json")
+    assert found.dataset["name"] == "corrections.npz"
+    assert [(cell.noise, cell.total, cell.accuracy) for cell in found.cells] == [("none", 40, 1.0)] * 3
+    assert 0.5 < found.cell("none", 0.0, "always").estimated <= 1
