@@ -136,7 +136,8 @@ def _draw(measured: Measurements, denoise: Any, classify: Any, data: Dataset, wo
     surest = sorted(wrong.nonzero()[0], key=lambda index: -scores[index].max())[:SHOWN_MISTAKES]
     captions = [f"{labels[index]} read as {scores[index].argmax()}\n{scores[index].max():.0%} sure" for index in surest]
     stages = (clean, noisy, denoised) if denoise else (clean, noisy)
-    plots.mistakes([pictures[surest] for pictures in stages], captions, workdir / "mistakes.webp")
+    if surest:
+        plots.mistakes([pictures[surest] for pictures in stages], captions, workdir / "mistakes.webp")
 
 
 def _open_run(workdir: Path, config: TrainingConfig, data: Dataset) -> None:
