@@ -18,6 +18,7 @@ from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
 from services.gateway.api.oip import OpenInference
 from services.gateway.api.oip_grpc import OpenInferenceGrpc
+from services.gateway.api.oip_numbers import Numbers
 from services.gateway.api.operations import Operation, Receive, respond
 from services.gateway.api.read import Read
 from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
@@ -80,6 +81,7 @@ class Gateway:
             *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),
             *Feedback(self.captures).operations(),
             *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
+            *Numbers(inference, intake, self.lines, self.metrics, config.min_confidence).operations(),
             *OpenInference(inference, intake).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),
             *probe_operations(readiness, self.metrics),

@@ -164,7 +164,7 @@ def _read_json(body: bytes, content_type: str, limits: Limits, names: Names) -> 
         return given, images_of(cut, max_depth=limits.max_json_depth, scale=scale)
     _check_count(len(entries), limits)
     if any(isinstance(entry, str) for entry in entries):
-        return given, Encoded(entries, _from_base64)
+        return given, Encoded(entries, from_base64)
     return given, pixels.from_lists(entries, scale=scale)
 
 
@@ -217,7 +217,8 @@ def read_each(items: Sequence[Any], read: Callable[[Any], T]) -> list[T]:
     return done
 
 
-def _from_base64(entry: object) -> bytes:
+def from_base64(entry: object) -> bytes:
+    """A picture in JSON as the file it is."""
     if not isinstance(entry, str):
         raise InvalidInputError("not a base64 string, though another image is one: send one kind in a request")
     try:

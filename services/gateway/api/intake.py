@@ -20,11 +20,12 @@ from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.line_options import LineOptions
 from services.gateway.api.oip_grpc_messages import ModelInfer, read_model_infer
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
+from services.gateway.api.oip_numbers_messages import Reply, read_numbers_request
 from services.gateway.api.options import Options, options_of, told
 from services.gateway.api.results import Columns, check_size, results_json
 from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.decoders import Decoders
-from services.gateway.decoding.frames import Part
+from services.gateway.decoding.frames import Frame, Part
 from services.gateway.limits import Limits
 
 TASKS = "services.gateway.api.tasks"  # for Decoders
@@ -83,9 +84,24 @@ class Intake:
                 pass
         arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
         answer = await self._decoders.run("read", [body], arguments, until_s=until_s)
-        images = (part for part in answer.parts if isinstance(part, np.ndarray))
-        strips = [each and Strip.from_description(each, next(images)) for each in answer.head["strips"]]
-        return strips, LineOptions.from_dict(answer.head["options"])
+        return _lines(answer)
+
+    async def numbers(
+        self, body: bytes, *, header_length: str | None, encoding: str | None, until_s: float
+    ) -> tuple[list[Strip | None], LineOptions, Reply]:
+        """A request of the Open Inference Protocol for numbers."""
+        small = self._small(body, encoding)
+        if small is not None:
+            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            try:
+                return read_numbers_request(small, header_length, limits=self._limits, decode=decode)
+            except NotSmallError:
+                pass
+        arguments = {"header_length": header_length, **self._common(encoding)}
+        answer = await self._decoders.run("numbers", [body], arguments, until_s=until_s)
+        strips, options = _lines(answer)
+        reply = answer.head["reply"]
+        return strips, options, Reply(**{**reply, "outputs": tuple(reply["outputs"])})
 
     async def infer(
         self, body: bytes, *, header_length: str | None, encoding: str | None, until_s: float
@@ -157,6 +173,12 @@ class _SmallPictures:
         if self._left < 0:
             raise NotSmallError
         return decode_small(data, max_pixels=self._max_pixels)
+
+
+def _lines(answer: Frame) -> tuple[list[Strip | None], LineOptions]:
+    images = (part for part in answer.parts if isinstance(part, np.ndarray))
+    strips = [each and Strip.from_description(each, next(images)) for each in answer.head["strips"]]
+    return strips, LineOptions.from_dict(answer.head["options"])
 
 
 def _infer_request(fields: Mapping[str, Any], parts: object) -> InferRequest:

@@ -45,7 +45,7 @@ class InferRequest:
 
 def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int) -> InferRequest:
     """Split, parse and check one body; `header_length` is the value of Inference-Header-Content-Length."""
-    header, tensors = _split(body, header_length)
+    header, tensors = split(body, header_length)
     value = parse_json(header, max_depth=max_depth)
     if not isinstance(value, dict):
         raise InvalidInputError("a request is a JSON object")
@@ -53,15 +53,15 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInputError("id is a string")
     check_id(request_id or "")
-    parameters = _object(value.get("parameters"), "parameters")
-    names, binary, classes = _outputs(value.get("outputs"))
+    parameters = an_object(value.get("parameters"), "parameters")
+    names, binary, classes = wanted_outputs(value.get("outputs"))
     return InferRequest(
         images=_images(value.get("inputs"), tensors),
         id=request_id or None,
         parameters=parameters,
         outputs=names,
         binary=binary,
-        binary_by_default=_flag(parameters.get("binary_data_output", False), "binary_data_output"),
+        binary_by_default=a_flag(parameters.get("binary_data_output", False), "binary_data_output"),
         classes=classes,
     )
 
@@ -132,7 +132,8 @@ def labels_bytes(labels: list[bytes]) -> bytes:
     return b"".join(len(label).to_bytes(4, "little") + label for label in labels)
 
 
-def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
+def split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
+    """A body's JSON, and the tensors after it."""
     if header_length is None:
         return body, b""
     if not (header_length.isascii() and header_length.isdecimal() and len(header_length) <= 12):
@@ -154,13 +155,13 @@ def _images(inputs: object, tensors: bytes) -> np.ndarray:
 def check_input(name: object, datatype: object, shape: object) -> tuple[np.dtype[Any], int]:
     """The type of an input's numbers, and how many there are."""
     if name != _INPUT:
-        raise InvalidInputError(f'no input is called {_shown(name)}; there is "{_INPUT}"')
+        raise InvalidInputError(f'no input is called {shown(name)}; there is "{_INPUT}"')
     if datatype not in _READ:
-        raise InvalidInputError(f"datatype {_shown(datatype)}: {_INPUT} is {' or '.join(_READ)}")
+        raise InvalidInputError(f"datatype {shown(datatype)}: {_INPUT} is {' or '.join(_READ)}")
     if not isinstance(shape, list) or not shape or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
-        raise InvalidInputError(f"shape {_shown(shape)}: it is a list of sizes")
+        raise InvalidInputError(f"shape {shown(shape)}: it is a list of sizes")
     if tuple(shape[1:]) not in _BATCH_SHAPES or not shape[0]:
-        raise InvalidInputError(f"shape {_shown(shape)}: {_INPUT} is [n, {SIDE}, {SIDE}, 1], n at least 1")
+        raise InvalidInputError(f"shape {shown(shape)}: {_INPUT} is [n, {SIDE}, {SIDE}, 1], n at least 1")
     return DATATYPES[str(datatype)], math.prod(shape)
 
 
@@ -178,7 +179,7 @@ def as_images(array: np.ndarray) -> np.ndarray:
 
 
 def _tensor(entry: dict[str, object], dtype: np.dtype[Any], count: int, tensors: bytes) -> np.ndarray:
-    size = _object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
+    size = an_object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
     if size is None:
         if tensors:
             raise InvalidInputError(f"{len(tensors)} bytes follow the JSON, but no input has a binary_data_size")
@@ -186,7 +187,7 @@ def _tensor(entry: dict[str, object], dtype: np.dtype[Any], count: int, tensors:
     if "data" in entry:
         raise InvalidInputError("an input has either data or a binary_data_size, not both")
     if type(size) is not int or size != len(tensors):
-        raise InvalidInputError(f"binary_data_size is {_shown(size)}, but {len(tensors)} bytes follow the JSON")
+        raise InvalidInputError(f"binary_data_size is {shown(size)}, but {len(tensors)} bytes follow the JSON")
     if size != count * dtype.itemsize:
         raise InvalidInputError(
             f"binary_data_size is {size}; the shape and datatype make {count * dtype.itemsize} bytes"
@@ -208,7 +209,7 @@ def _numbers(data: object, dtype: np.dtype, count: int) -> np.ndarray:
         return array.astype(dtype)
 
 
-def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool], dict[str, int]]:
+def wanted_outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool], dict[str, int]]:
     """Names, which are asked for in binary or in JSON, and of which so many classes."""
     if not outputs and outputs in (None, []):
         return None, {}, {}
@@ -221,19 +222,20 @@ def _outputs(outputs: object) -> tuple[tuple[str, ...] | None, dict[str, bool], 
         raise InvalidInputError("an output is asked for twice")
     binary, classes = {}, {}
     for name, output in zip(names, outputs, strict=True):
-        for parameter, value in _object(output.get("parameters"), "parameters of an output").items():
+        for parameter, value in an_object(output.get("parameters"), "parameters of an output").items():
             if parameter == CLASSES:
                 classes[name] = check_classes(name, value)
             elif parameter == "binary_data":
-                binary[name] = _flag(value, parameter)
+                binary[name] = a_flag(value, parameter)
             else:
                 raise InvalidInputError(
-                    f"output parameter {_shown(parameter)} is not supported; binary_data and {CLASSES} are"
+                    f"output parameter {shown(parameter)} is not supported; binary_data and {CLASSES} are"
                 )
     return names, binary, classes
 
 
-def _object(value: object, name: str) -> dict[str, Any]:
+def an_object(value: object, name: str) -> dict[str, Any]:
+    """An object, empty where there is none."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -241,11 +243,13 @@ def _object(value: object, name: str) -> dict[str, Any]:
     return value
 
 
-def _flag(value: object, name: str) -> bool:
+def a_flag(value: object, name: str) -> bool:
+    """True or false, nothing else."""
     if not isinstance(value, bool):
         raise InvalidInputError(f"{name} is true or false")
     return value
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message quotes it."""
     return f"{value!r:.60}"

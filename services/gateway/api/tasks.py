@@ -10,9 +10,12 @@ import numpy as np
 
 from services.core.budget import LARGE_BYTES
 from services.core.compression import inflate, is_encoded
+from services.core.lines.strip import Strip
 from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
+from services.gateway.api.line_options import LineOptions
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
+from services.gateway.api.oip_numbers_messages import read_numbers_request
 from services.gateway.api.options import options_of, told
 from services.gateway.api.results import Columns, results_json
 from services.gateway.api.tfserving_messages import read_predict_body
@@ -51,8 +54,23 @@ def _read(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance)
         limits=limits,
         budget=limits.budget(allowance.until_s, allowance.alone),
     )
+    return _lines(strips, options)
+
+
+def _numbers(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
+    limits = Limits(**arguments["limits"])
+    strips, options, reply = read_numbers_request(
+        _body(parts, arguments, limits, allowance),
+        arguments["header_length"],
+        limits=limits,
+        budget=limits.budget(allowance.until_s, allowance.alone),
+    )
+    return _lines(strips, options, reply=asdict(reply))
+
+
+def _lines(strips: list[Strip | None], options: LineOptions, **more: object) -> Frame:
     found = [None if strip is None else strip.described() for strip in strips]
-    head = {"options": asdict(options) | {"include": sorted(options.include)}, "strips": found}
+    head = {"options": asdict(options) | {"include": sorted(options.include)}, "strips": found, **more}
     return Frame(head, [strip.image for strip in strips if strip is not None])
 
 
@@ -106,6 +124,7 @@ def _results(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
 TASKS = {
     "recognize": _recognize,
     "read": _read,
+    "numbers": _numbers,
     "infer": _infer,
     "model_infer": _model_infer,
     "predict": _predict,

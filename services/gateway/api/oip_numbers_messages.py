@@ -1,0 +1,162 @@
+"""Messages of the Open Inference Protocol for model `numbers`: pictures as BYTES in, numbers as BYTES out.
+
+The input `pictures` is a tensor (n) or (n, 1) of BYTES: files that /v1/read takes, base64 where the tensor is in
+JSON. The parameters of the request are options of /v1/read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from services.core.budget import Budget
+from services.core.errors import InvalidInputError
+from services.core.lines.strip import Strip
+from services.gateway.api.bodies import Decode, Encoded, from_base64, parse_json
+from services.gateway.api.line_bodies import strips_of
+from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
+from services.gateway.api.oip_messages import a_flag, an_object, check_id, labels_bytes, shown, split, wanted_outputs
+from services.gateway.limits import Limits
+
+NUMBERS = "numbers"
+PICTURES: dict[str, Any] = {"name": "pictures", "datatype": "BYTES", "shape": [-1]}
+OUTPUTS: tuple[dict[str, Any], ...] = (
+    {"name": "number", "datatype": "BYTES", "shape": [-1]},
+    {"name": "confidence", "datatype": "FP32", "shape": [-1]},
+    {"name": "accepted", "datatype": "BOOL", "shape": [-1]},
+)
+PARAMETERS = ("length", "denoise", "min_confidence")  # the options of /v1/read that change these outputs
+_BINARY = "binary_data_output"
+_LENGTH_BYTES = 4  # in front of each element
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How the answer is wanted."""
+
+    id: str | None
+    outputs: tuple[str, ...]
+    binary: Mapping[str, bool]  # by output
+
+
+def read_numbers_request(
+    body: bytes,
+    header_length: str | None,
+    *,
+    limits: Limits,
+    budget: Budget | None = None,
+    decode: Decode | None = None,
+) -> tuple[list[Strip | None], LineOptions, Reply]:
+    """The strip of each picture, the options, and how to reply; arguments as of `read_lines`."""
+    header, tensors = split(body, header_length)
+    value = parse_json(header, max_depth=limits.max_json_depth)
+    if not isinstance(value, dict):
+        raise InvalidInputError("a request is a JSON object")
+    request_id = value.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInputError("id is a string")
+    check_id(request_id or "")
+    parameters = an_object(value.get("parameters"), "parameters")
+    binary_by_default = a_flag(parameters.pop(_BINARY, False), _BINARY)
+    if unknown := parameters.keys() - set(PARAMETERS):
+        raise InvalidInputError(f"no parameter is called {shown(min(unknown))}; there are {', '.join(PARAMETERS)}")
+    options = LINE_DEFAULTS.updated(parameters)
+    reply = _reply(value.get("outputs"), request_id or None, binary_by_default)
+    pictures = _pictures(value.get("inputs"), tensors)
+    return strips_of(pictures, limits, budget=budget, decode=decode), options, reply
+
+
+def write_numbers_response(
+    reply: Reply, columns: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]
+) -> tuple[bytes, int | None]:
+    """The body, and the length of its JSON when tensors follow it."""
+    entries: list[dict[str, object]] = []
+    tensors: list[bytes] = []
+    datatypes = {output["name"]: output["datatype"] for output in OUTPUTS}
+    for name in reply.outputs:
+        values = columns[name]
+        entry: dict[str, object] = {"name": name, "shape": [len(values)], "datatype": datatypes[name]}
+        if reply.binary[name]:
+            tensor = _tensor(datatypes[name], values)
+            tensors.append(tensor)
+            entry["parameters"] = {"binary_data_size": len(tensor)}
+        else:
+            entry["data"] = list(values)
+        entries.append(entry)
+    answer: dict[str, object] = {"model_name": NUMBERS, "model_version": "1", "outputs": entries}
+    if reply.id is not None:
+        answer["id"] = reply.id
+    if parameters:
+        answer["parameters"] = parameters
+    header = orjson.dumps(answer)
+    return header + b"".join(tensors), len(header) if tensors else None
+
+
+def _tensor(datatype: str, values: Sequence[Any]) -> bytes:
+    if datatype == "BYTES":
+        return labels_bytes([value.encode() for value in values])
+    return np.array(values, np.dtype("<f4") if datatype == "FP32" else np.bool_).tobytes()
+
+
+def _reply(outputs: object, request_id: str | None, binary_by_default: bool) -> Reply:
+    known = [output["name"] for output in OUTPUTS]
+    names, binary, classes = wanted_outputs(outputs)
+    for name in names or ():
+        if name not in known:
+            raise InvalidInputError(f"no output is called {shown(name)}; there are {', '.join(known)}")
+        if name in classes:
+            raise InvalidInputError(f"output {name} has no classes")
+    wanted = names or tuple(known)
+    return Reply(request_id, wanted, {name: binary.get(name, binary_by_default) for name in wanted})
+
+
+def _pictures(inputs: object, tensors: bytes) -> Encoded:
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InvalidInputError('inputs is a list of one tensor, "pictures"')
+    entry = inputs[0]
+    if entry.get("name") != PICTURES["name"] or entry.get("datatype") != "BYTES":
+        raise InvalidInputError(
+            f"the input is pictures of BYTES, not {shown(entry.get('name'))} of {shown(entry.get('datatype'))}"
+        )
+    shape = entry.get("shape")
+    if (
+        not isinstance(shape, list)
+        or not all(type(size) is int and 0 < size < 2**31 for size in shape)
+        or len(shape) not in (1, 2)
+        or shape[1:] not in ([], [1])
+    ):
+        raise InvalidInputError(f"shape {shown(shape)}: pictures is [n] or [n, 1], n at least 1")
+    size = an_object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
+    if size is None:
+        return _from_json(entry.get("data"), tensors, math.prod(shape))
+    if "data" in entry or type(size) is not int or size != len(tensors):
+        raise InvalidInputError(f"binary_data_size is {shown(size)}, but {len(tensors)} bytes follow the JSON")
+    return Encoded(_elements(tensors, math.prod(shape)), bytes)
+
+
+def _from_json(data: object, tensors: bytes, count: int) -> Encoded:
+    if tensors:
+        raise InvalidInputError(f"{len(tensors)} bytes follow the JSON, but no input has a binary_data_size")
+    if isinstance(data, list) and all(isinstance(row, list) and len(row) == 1 for row in data):
+        data = [row[0] for row in data]
+    if not isinstance(data, list) or len(data) != count:
+        raise InvalidInputError(f"data is not a list of the {count} pictures that the shape makes")
+    return Encoded(data, from_base64)
+
+
+def _elements(tensors: bytes, count: int) -> list[bytes]:
+    """BYTES in binary: each with its length, 4 bytes little-endian, in front."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(tensors) and len(found) < count:
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(tensors[at:start], "little")
+        found.append(tensors[start:at])
+    if at != len(tensors) or len(found) != count:
+        raise InvalidInputError(f"the tensor does not hold the {count} pictures that its shape makes")
+    return found
