@@ -95,7 +95,7 @@ read: $(EVALUATOR)/.done ## read a folder of pictures of numbers into CSV (FOLDE
 .PHONY: read compare-versions
 
 PROFILE ?= mix
-load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open MINUTES= USERS= RATE= WEB=1)
+load: $(EVALUATOR)/.done ## press the running chain, every answer checked (PROFILE=mix|step|spike|soak|open|lines MINUTES= USERS= RATE= WEB=1)
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.load --profile=$(PROFILE) $(MINUTES:%=--minutes=%) $(USERS:%=--users=%) \
 	$(RATE:%=--rate=%) $(WEB:%=--web) $(ARGS)
 

@@ -27,6 +27,7 @@ from services.evaluator.config import EvaluatorConfig
 from services.evaluator.data import dataset, samples
 from services.evaluator.errors import EvaluatorError, ReportError
 from services.evaluator.in_process import InProcessChain
+from services.evaluator.load import lines
 from services.evaluator.load import processes as watch
 
 ROOT = Path(__file__).parents[3]
@@ -61,9 +62,14 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
     client.require_ready()
     data = dataset.load(arguments.dataset)
-    chain = InProcessChain(arguments.models, **client.served_models(data.images[:1]))
+    chosen: lines.LineSamples | samples.Samples
+    if arguments.profile == "lines":
+        chosen = lines.choose(data, client, seed=config.seed)
+    else:
+        chain = InProcessChain(arguments.models, **client.served_models(data.images[:1]))
+        chosen = samples.choose(data, chain, count=SAMPLES, seed=config.seed)
     try:
-        samples.choose(data, chain, count=SAMPLES, seed=config.seed).save(folder / "samples.npz")
+        chosen.save(_samples(folder, arguments.profile))
     except OSError as exc:
         raise ReportError(f"cannot write to {folder}: {exc.strerror}") from exc
     port = urlsplit(arguments.url).port or 80
@@ -127,7 +133,7 @@ def _locust(arguments: argparse.Namespace, folder: Path) -> list[str]:
     seconds = 60 * arguments.minutes
     command = [
         sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--host", arguments.url,
-        "--samples", str((folder / "samples.npz").resolve()), "--load-profile", arguments.profile,
+        "--samples", str(_samples(folder, arguments.profile).resolve()), "--load-profile", arguments.profile,
         "--seconds", str(seconds), "--peak", str(arguments.users), "--rate", str(arguments.rate),
         "--loglevel", "WARNING",
     ]  # fmt: skip
@@ -137,14 +143,21 @@ def _locust(arguments: argparse.Namespace, folder: Path) -> list[str]:
     return [*command, "--headless", "--only-summary", "--stop-timeout", "10", *files]
 
 
+def _samples(folder: Path, profile: str) -> Path:
+    return folder / ("lines.json" if profile == "lines" else "samples.npz")
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
-    profiles = ("mix", "step", "spike", "soak", "open")
+    profiles = ("mix", "step", "spike", "soak", "open", "lines")
     parser.add_argument(
-        "--profile", choices=profiles, default="mix", help="open: constant arrivals, not constant users"
+        "--profile",
+        choices=profiles,
+        default="mix",
+        help="open: constant arrivals, not constant users; lines: numbers on /v1/read",
     )
     parser.add_argument("--minutes", type=float, default=1.0, help="how long")
     parser.add_argument("--users", type=int, default=32, help="at the peak, each with one request after the other")

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,21 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from services.evaluator.data.samples import Samples
-from services.evaluator.load.answers import mistake
+from services.evaluator.load.answers import line_mistake, mistake
+from services.evaluator.load.lines import LineSamples
 from services.evaluator.load.shapes import PROFILES, users_at
 
 BULK_IMAGES = 64
 ROUTE = "/v1/recognize?preprocess=none"
+LINES_ROUTE = "/v1/read"
+LINES_TOGETHER = 4
 REFUSED = (429, 503)
 LONGEST_PAUSE_S = 5.0
 
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--samples", default="reports/load/samples.npz", help="pictures and the digits in them")
+    parser.add_argument("--samples", default="reports/load/samples.npz", help="pictures and what they show")
     parser.add_argument("--load-profile", choices=[*PROFILES, "open"], default="mix", help="how load comes and goes")
     parser.add_argument("--seconds", type=float, default=60, help="how long")
     parser.add_argument("--peak", type=int, default=32, help="users at the peak")
@@ -36,15 +40,20 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 class Known:
-    """The samples, encoded once, shared by all users."""
+    """The samples, encoded once, shared by all users; lines in the profile of lines, digits in all others."""
 
     samples: Samples
     pngs: list[bytes]
+    lines: LineSamples
 
 
 @events.test_start.add_listener
 def _load_samples(environment: Environment, **_: object) -> None:
-    Known.samples = Samples.read(Path(_options(environment).samples))
+    options = _options(environment)
+    if options.load_profile == "lines":
+        Known.lines = LineSamples.read(Path(options.samples))
+        return
+    Known.samples = Samples.read(Path(options.samples))
     Known.pngs = Known.samples.pngs()
 
 
@@ -54,22 +63,25 @@ class Caller(FastHttpUser):
     abstract = True
 
     def ask(self, name: str, chosen: list[int], data: Any, content_type: str) -> None:
+        expected = [int(Known.samples.digits[at]) for at in chosen]
+        self.send(ROUTE, name, data, content_type, lambda body: mistake(body, expected))
+
+    def send(self, route: str, name: str, data: Any, content_type: str, judge: Callable[[bytes], str]) -> None:
         headers = {"Content-Type": content_type}
-        with self.client.post(ROUTE, data=data, headers=headers, name=name, catch_response=True) as response:
+        with self.client.post(route, data=data, headers=headers, name=name, catch_response=True) as response:
             if response.status_code in REFUSED and "Retry-After" in response.headers:
                 self.refused(name, response)
                 return
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
                 return
-            wrong = mistake(response.content, [int(Known.samples.digits[at]) for at in chosen])
-            if wrong:
+            if wrong := judge(response.content):
                 response.failure(wrong)
 
     def refused(self, name: str, response: Any) -> None:
         """Overload answered politely: no failure where overload is meant, and the caller stays away for a while."""
         pause_s = min(float(str(response.headers["Retry-After"])), LONGEST_PAUSE_S)
-        if _options(self.environment).load_profile in ("mix", "soak"):
+        if _options(self.environment).load_profile in ("mix", "soak", "lines"):
             response.failure(f"refused with {response.status_code}")
         else:
             response.request_meta["name"] = f"{name}, refused"
@@ -103,6 +115,27 @@ class Person(Caller):
         chosen = random.choices(range(len(Known.pngs)), k=BULK_IMAGES)
         body = Known.samples.pixels[chosen].tobytes()
         self.ask(f"{BULK_IMAGES} images, raw bytes", chosen, body, "application/octet-stream")
+
+
+class LineReader(Caller):
+    """Posts lines of digits, mostly one at a time."""
+
+    wait_time = constant(0)
+
+    @task(80)
+    def one_line(self) -> None:
+        at = random.randrange(len(Known.lines.pngs))
+        self.ask_lines("one line", [at], Known.lines.pngs[at], "image/png")
+
+    @task(20)
+    def several_lines(self) -> None:
+        chosen = random.choices(range(len(Known.lines.pngs)), k=LINES_TOGETHER)
+        body, content_type = multipart([Known.lines.pngs[at] for at in chosen])
+        self.ask_lines(f"{LINES_TOGETHER} lines", chosen, body, content_type)
+
+    def ask_lines(self, name: str, chosen: list[int], data: bytes, content_type: str) -> None:
+        expected = [Known.lines.numbers[at] for at in chosen]
+        self.send(LINES_ROUTE, name, data, content_type, lambda body: line_mistake(body, expected))
 
 
 class Arrivals(Caller):
@@ -152,7 +185,7 @@ class Shape(LoadTestShape):
         if options.load_profile == "open":
             return 1, 1, [Arrivals]
         users = users_at(options.load_profile, self.get_run_time() / options.seconds, options.peak)
-        return users, max(1, options.peak), [Person]
+        return users, max(1, options.peak), [LineReader if options.load_profile == "lines" else Person]
 
 
 def multipart(pngs: list[bytes]) -> tuple[bytes, str]:

@@ -6,6 +6,7 @@ from itertools import accumulate
 PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
     "mix": ((1.0, 1.0),),
     "soak": ((1.0, 1.0),),
+    "lines": ((1.0, 1.0),),
     "step": tuple((1 / 6, step / 6) for step in range(1, 7)),
     "spike": ((0.35, 0.1), (0.2, 1.0), (0.45, 0.1)),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from services.evaluator.load import __main__ as load
 from services.evaluator.load import processes as watch
-from services.evaluator.load.answers import mistake
+from services.evaluator.load.answers import line_mistake, mistake
 from services.evaluator.load.processes import Sample
 from services.evaluator.load.shapes import PROFILES, users_at
 
@@ -35,6 +35,17 @@ def test_the_right_answer_is_no_mistake():
 )
 def test_anything_else_is_one(answer, complaint):
     assert complaint in mistake(answer, [7, 2, 1])
+
+
+def numbers(*found):
+    return json.dumps({"results": [{"index": i, "number": n} for i, n in enumerate(found)]}).encode()
+
+
+def test_a_line_is_right_only_with_its_leading_zeros_and_in_its_place():
+    assert line_mistake(numbers("007", "12"), ["007", "12"]) == ""
+    assert "wrong numbers: 1 of 2" in line_mistake(numbers("7", "12"), ["007", "12"])
+    assert "mixed up" in line_mistake(numbers("12", "007"), ["007", "12"])
+    assert "not an answer" in line_mistake(body(7), ["7"])
 
 
 @pytest.mark.parametrize("profile", PROFILES)
