@@ -21,6 +21,8 @@ from services.evaluator.measure.results import CLEAN, Cell, Confusion, Pair, Rel
 
 Scores = NDArray[np.float32]
 
+CURVE = (1.0, 0.98, 0.96, 0.9, 0.8)  # shares of images that are read, for the error-reject curve
+
 
 class Gateway(Protocol):
     """What answers over HTTP."""
@@ -110,7 +112,7 @@ def observe(
 def cell(outcome: Outcome, arm: Denoise, labels: NDArray[np.int64]) -> Cell:
     """Count what one arm read correctly."""
     scores = outcome.scores[arm]
-    right = scores.argmax(axis=1) == labels
+    right, sure = scores.argmax(axis=1) == labels, scores.max(axis=1)
     interval = statistics.wilson(int(right.sum()), len(labels))
     return Cell(
         noise=outcome.condition.noise,
@@ -123,7 +125,9 @@ def cell(outcome: Outcome, arm: Denoise, labels: NDArray[np.int64]) -> Cell:
         recall=[float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(10)],
         ece=statistics.calibration(scores, labels).ece,
         denoised=outcome.shares[arm],
-        estimated=float(scores.max(axis=1).mean(dtype=np.float64)),
+        estimated=float(sure.mean(dtype=np.float64)),
+        error_at_read=[(share, statistics.error_of(right, sure, share)) for share in CURVE],
+        read_at_error=[(allowed, statistics.read_at(right, sure, allowed)) for allowed in statistics.ERRORS_ALLOWED],
     )
 
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
 from services.evaluator.errors import GatewayError
 from services.evaluator.measure.results import CLEAN
-from services.evaluator.measure.statistics import wilson
+from services.evaluator.measure.statistics import ERRORS_ALLOWED, error_of, read_at, wilson
 from services.evaluator.progress import Progress
 
 RECIPES: Mapping[str, LineRecipe] = {
@@ -40,7 +39,6 @@ RECIPES: Mapping[str, LineRecipe] = {
 }
 OTHER_NOISES = tuple(kind for kind in NOISES if kind != "gaussian")
 ARMS: tuple[Denoise, ...] = ("never", "always")
-ERRORS_ALLOWED = (0.005, 0.001)
 CURVE = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)  # shares of lines that are read, for the error-reject curve
 WORST = 12
 CLIENTS = 16
@@ -254,18 +252,9 @@ def cell(condition: LineCondition, arm: str, numbers: Sequence[str], reads: Sequ
         count_errors=sum(len(read.number) != len(number) for read, number in zip(reads, numbers, strict=True)),
         accepted=int(accepted.sum()),
         accepted_wrong=int((accepted & ~right).sum()),
-        error_at_read=[(share, _error_of(right, sure, share)) for share in CURVE],
+        error_at_read=[(share, error_of(right, sure, share)) for share in CURVE],
         read_at_error=[(allowed, read_at(right, sure, allowed)) for allowed in ERRORS_ALLOWED],
     )
-
-
-def read_at(right: np.ndarray[Any, Any], sure: np.ndarray[Any, Any], allowed: float) -> float:
-    """The largest share, surest first, of which no more than `allowed` is wrong. Answers equally sure go together."""
-    order = np.argsort(-sure, kind="stable")
-    wrong = np.cumsum(~right[order]) / np.arange(1, len(right) + 1)
-    ends = np.append(sure[order][1:] != sure[order][:-1], True)
-    within = np.flatnonzero((wrong <= allowed) & ends)
-    return (int(within[-1]) + 1) / len(right) if len(within) else 0.0
 
 
 def edit_distance(one: str, other: str) -> int:
@@ -276,11 +265,6 @@ def edit_distance(one: str, other: str) -> int:
         for at, rival in enumerate(other, 1):
             before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (char != rival))
     return row[-1]
-
-
-def _error_of(right: np.ndarray[Any, Any], sure: np.ndarray[Any, Any], share: float) -> float:
-    surest = np.argsort(-sure, kind="stable")[: max(round(share * len(right)), 1)]
-    return float(1 - right[surest].mean())
 
 
 def _observe(

@@ -35,6 +35,10 @@ class Cell:
     ece: float
     denoised: float  # share of images the gateway cleaned before reading
     estimated: float | None = None  # accuracy as the confidences have it, their mean; None in results of before
+    error_at_read: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # of the surest share: that share, how many wrong
+    read_at_error: list[tuple[float, float]] = field(default_factory=list)  # an error allowed, the share read within it
 
     @property
     def accuracy(self) -> float:

@@ -12,6 +12,7 @@ from scipy import stats
 from services.core import metrics
 
 CONFIDENCE = 0.95
+ERRORS_ALLOWED = (0.005, 0.001)  # of what is read, where unsure answers may be rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,18 @@ def calibration(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
     """Expected calibration error over equal-width bins of the winning probability; empty bins are left out."""
     bins = metrics.calibration_bins(labels, probabilities)
     return Calibration(metrics.expected_calibration_error(labels, probabilities), bins)
+
+
+def read_at(right: NDArray[np.bool_], sure: NDArray[np.floating], allowed: float) -> float:
+    """The largest share, surest first, of which no more than `allowed` is wrong. Answers equally sure go together."""
+    order = np.argsort(-sure, kind="stable")
+    wrong = np.cumsum(~right[order]) / np.arange(1, len(right) + 1)
+    ends = np.append(sure[order][1:] != sure[order][:-1], True)
+    within = np.flatnonzero((wrong <= allowed) & ends)
+    return (int(within[-1]) + 1) / len(right) if len(within) else 0.0
+
+
+def error_of(right: NDArray[np.bool_], sure: NDArray[np.floating], share: float) -> float:
+    """How many of the surest `share` are wrong."""
+    surest = np.argsort(-sure, kind="stable")[: max(round(share * len(right)), 1)]
+    return float(1 - right[surest].mean())

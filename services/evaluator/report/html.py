@@ -51,6 +51,7 @@ def html(
         confusions=[(each, _shares(each)) for each in results.confusions],
         galleries=_galleries(results, pictures),
         worst=pictures.get("worst", ()),
+        rejects=[cell for cell in results.cells if cell.arm == "always" and cell.error_at_read],
         changes=sorted(changes, key=lambda change: (not change.significant, change.points)),
         requirements=[(each.text, each.measured(results), each.met(results)) for each in requirements],
     )

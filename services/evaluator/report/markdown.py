@@ -23,6 +23,7 @@ def blocks(results: Results) -> dict[str, str]:
         "accuracy": accuracy_table(results, full=False),
         "accuracy-full": accuracy_table(results, full=True),
         "estimate": estimate_table(results),
+        "rejects": rejects_table(results),
         "quality": quality_table(results),
         "latency": latency_table(results),
         "conditions": conditions(results),
@@ -63,6 +64,21 @@ def estimate_table(results: Results) -> str:
         shares = [f"{100 * share:.2f} %" for share in (cell.estimated, cell.accuracy)]
         met = "met" if abs(off) <= target else "missed"
         lines.append(_row([title, *shares, f"{off:+.2f}", f"{target:g}", met]))
+    return "\n".join(lines)
+
+
+def rejects_table(results: Results) -> str:
+    """The error-reject curve of the whole chain under every noise: what is wrong of the surest, what is read within."""
+    cells = [cell for cell in results.cells if cell.arm == "always" and cell.error_at_read]
+    if not cells:
+        return "Not measured in this run."
+    titles = ["noise", *(f"wrong of the surest {100 * share:g} %" for share, _ in cells[0].error_at_read)]
+    titles += [f"read at {100 * allowed:g} % wrong" for allowed, _ in cells[0].read_at_error]
+    lines = [_row(titles), _row(["---", *("---:" for _ in titles[1:])])]
+    for cell in cells:
+        title = "clean" if cell.noise == CLEAN else f"{words(cell.noise)} {cell.level:g}"
+        errors = [f"{100 * error:.2f} %" for _, error in cell.error_at_read]
+        lines.append(_row([title, *errors, *(f"{100 * share:.1f} %" for _, share in cell.read_at_error)]))
     return "\n".join(lines)
 
 

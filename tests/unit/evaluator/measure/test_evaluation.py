@@ -186,4 +186,8 @@ def test_corrections_are_scored_as_they_came(gateway, tiny_models, tmp_path):
     found = read(tmp_path / "report" / "evaluation.json")
     assert found.dataset["name"] == "corrections.npz"
     assert [(cell.noise, cell.total, cell.accuracy) for cell in found.cells] == [("none", 40, 1.0)] * 3
-    assert 0.5 < found.cell("none", 0.0, "always").estimated <= 1
+    clean = found.cell("none", 0.0, "always")
+    assert 0.5 < clean.estimated <= 1
+    assert [error for _, error in clean.error_at_read] == [0.0] * 5  # all are right
+    assert clean.read_at_error == [[0.005, 1.0], [0.001, 1.0]]
+    assert "Rejecting instead of guessing" in (tmp_path / "report" / "report.html").read_text()

@@ -13,7 +13,7 @@ from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
 from services.evaluator.errors import DatasetError, GatewayError
 from services.evaluator.measure import lines
-from services.evaluator.measure.lines import LineCondition, Read, cell, edit_distance, read_at
+from services.evaluator.measure.lines import LineCondition, Read, cell, edit_distance
 from services.evaluator.progress import Progress
 from services.evaluator.report import lines as report
 
@@ -61,19 +61,6 @@ class FakeClient:
 def test_edit_distance(one, other, distance):
     assert edit_distance(one, other) == distance
     assert edit_distance(other, one) == distance
-
-
-def test_read_at_is_the_largest_share_within_the_error_allowed():
-    right = np.array([True] * 8 + [False, True])
-    sure = np.linspace(1, 0.1, 10)
-
-    assert read_at(right, sure, 0.0) == 0.8
-    assert read_at(right, sure, 0.1) == 1.0
-    assert read_at(right, sure[::-1], 0.0) == 0.1
-
-
-def test_answers_that_are_equally_sure_are_read_together_or_not_at_all():
-    assert read_at(np.array([True, False]), np.array([0.9, 0.9]), 0.0) == 0.0
 
 
 def test_a_cell_counts_whole_numbers_digits_counts_and_what_was_accepted():

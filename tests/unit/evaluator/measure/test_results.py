@@ -116,6 +116,19 @@ def test_the_table_of_estimates_says_where_confidence_misleads(results):
     ]
 
 
+def test_the_table_of_rejects_shows_the_whole_chain(results):
+    curve = {"error_at_read": [(1.0, 0.03), (0.96, 0.0049)], "read_at_error": [(0.005, 0.962), (0.001, 0.5)]}
+    assert markdown.rejects_table(results) == "Not measured in this run."  # results of before have no curve
+
+    results.cells = [dataclasses.replace(cell, **curve) for cell in results.cells]
+    assert markdown.rejects_table(Results.from_json(results.to_json())).splitlines() == [
+        "| noise | wrong of the surest 100 % | wrong of the surest 96 % | read at 0.5 % wrong | read at 0.1 % wrong |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| clean | 3.00 % | 0.49 % | 96.2 % | 50.0 % |",
+        "| gaussian 0.5 | 3.00 % | 0.49 % | 96.2 % | 50.0 % |",
+    ]
+
+
 def test_latency_and_quality_tables(results):
     assert markdown.latency_table(results).splitlines()[2] == (
         "| one PNG, one client | 1.50 | 2.50 | 4.00 | – | 499 | 499 | 2 |"

@@ -77,3 +77,25 @@ def test_a_classifier_that_is_always_sure_and_half_right_has_an_ece_of_a_half():
     labels = np.arange(100) % 2
 
     assert statistics.calibration(scores, labels).ece == pytest.approx(0.5)
+
+
+def test_read_at_is_the_largest_share_within_the_error_allowed():
+    right = np.array([True] * 8 + [False, True])
+    sure = np.linspace(1, 0.1, 10)
+
+    assert statistics.read_at(right, sure, 0.0) == 0.8
+    assert statistics.read_at(right, sure, 0.1) == 1.0
+    assert statistics.read_at(right, sure[::-1], 0.0) == 0.1
+
+
+def test_answers_that_are_equally_sure_are_read_together_or_not_at_all():
+    assert statistics.read_at(np.array([True, False]), np.array([0.9, 0.9]), 0.0) == 0.0
+
+
+def test_the_error_of_the_surest_leaves_the_unsure_out():
+    right = np.array([True, True, False, False])
+    sure = np.array([0.9, 0.4, 0.8, 0.3])
+
+    assert statistics.error_of(right, sure, 1.0) == 0.5
+    assert statistics.error_of(right, sure, 0.5) == 0.5
+    assert statistics.error_of(right, sure, 0.25) == 0.0
