@@ -47,6 +47,8 @@ class Cycle:
 
 CYCLES = (Cycle(10 / 19, 3e-3, 0.75), Cycle(9 / 19, 2e-3, 0.5))
 CYCLES_OF_TRAINED = (Cycle(1.0, 2e-3, 0.5),)  # where the weights are those of a published version
+CYCLES_OF_FEW = (Cycle(1.0, 4e-4, 0.0),)  # no time to recover from a high rate or from wide warps
+FEW_EPOCHS = 4  # or less
 
 
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
@@ -64,7 +66,7 @@ def train_pair(data: Dataset, config: TrainingConfig, workdir: Path) -> tuple[Ch
     chain({name: array[:4] for name, array in validation.items()})  # builds the weights
     cycles: Sequence[Cycle] = CYCLES
     if config.start_from:
-        cycles = CYCLES_OF_TRAINED
+        cycles = CYCLES_OF_FEW if (config.epochs or EPOCHS) <= FEW_EPOCHS else CYCLES_OF_TRAINED
         for model in (chain.denoiser, chain.classifier):
             load_version(model, Path(config.models) / model.name / str(config.start_from))
     history: History = {}
