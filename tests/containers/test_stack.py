@@ -15,10 +15,10 @@ import pytest
 import requests
 
 from deploy.stack.chain import wait_until
-from tests.support.containers import SHIPPED, USER, docker
+from tests.support.containers import USER, docker
 from tests.support.load import Load
 from tests.support.make_up import type_curl
-from tests.support.stack import ROOT
+from tests.support.stack import ROOT, SHIPPED
 
 SERVICES = ("denoiser", "classifier", "gateway")
 MNIST = Path(os.environ.get("CLEARDIGITS_MNIST") or Path.home() / ".keras/datasets/mnist.npz")

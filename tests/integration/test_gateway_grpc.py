@@ -49,8 +49,14 @@ def read(client: triton.InferenceServerClient, images: np.ndarray) -> np.ndarray
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """Those that listen."""
-    children = psutil.Process(pid).children()
-    return [child for child in children if any(each.status == "LISTEN" for each in child.net_connections("tcp"))]
+    return [child for child in psutil.Process(pid).children() if _listens(child)]
+
+
+def _listens(process: psutil.Process) -> bool:
+    try:
+        return any(each.status == "LISTEN" for each in process.net_connections("tcp"))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_worker_that_dies_costs_calls_under_way_only_and_counts_are_of_both(stack: Stack, port: int, images):

@@ -14,13 +14,12 @@ import requests
 from services.core.noise import gaussian
 from services.evaluator.corrections.__main__ import main as corrections
 from tests.support.drawings import hollow, in_mnist_frame
-from tests.support.stack import MODELS, running_stack
+from tests.support.stack import MODELS, SHIPPED, running_stack
 from training import job
 from training.config import TrainingConfig
 from training.data import split
 from training.extra import load_extra
 
-SHIPPED = 2
 AT_ONCE = 50  # pictures of a request, all of which are kept
 CORRECTED, ASKED, ORDINARY = 300, 300, 2560
 EPOCHS = 4

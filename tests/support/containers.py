@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.core.model_digest import newest
 from tests.support.make_up import MakeUp
-from tests.support.stack import ROOT
+from tests.support.stack import ROOT, SHIPPED
 
 USER = 10001
-SHIPPED = newest(ROOT / "models" / "classifier")  # of both models
 BASE_IMAGES = ("python:3.11-slim-bookworm", "cleardigits-base:bookworm")
 
 

@@ -15,8 +15,11 @@ from typing import BinaryIO
 
 import requests
 
+from services.core.model_digest import newest
+
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
+SHIPPED = newest(MODELS / "classifier")  # of both models
 START_S = 30.0
 STOP_S = 15.0
 

@@ -25,7 +25,7 @@ class FakeDocker:
 
     def answers(self, words: str, status: int = 0, out: str = "", err: str = "") -> None:
         self._answers[words] = (status, out, err)
-        script = f"""#!{sys.executable}
+        script = f"""#!/usr/bin/env -S "{sys.executable}"
 import os, sys
 asked = " ".join(sys.argv[1:])
 with open({str(self._folder / "asked")!r}, "a") as log:

@@ -133,7 +133,7 @@ def test_a_worse_pair_is_refused_and_force_publishes_it(run, data, tmp_path, mon
 
     job.publish(config, data, trained, measured, tmp_path)
     monkeypatch.setattr(
-        job.gate, "measure_current", lambda models_dir, digits: {"clean": 1.0}
+        job.gate, "measure_current", lambda models_dir, digits, held_back: {"clean": 1.0}
     )  # as after a long training
     with pytest.raises(GateError, match="worse at clean"):
         job.publish(config, data, tiny_outcome(), measured, tmp_path)

@@ -155,12 +155,13 @@ def test_refusals_are_tried_again_within_the_deadline_only():
 
 def test_a_call_refused_by_a_full_server_goes_to_the_next_one():
     """The first server's threads are all taken for the whole test, as TensorFlow Serving's can be."""
-    released = threading.Event()
+    arrived, released = threading.Event(), threading.Event()
     requests: list[str] = []
 
     def serving(name: str, room: int) -> tuple[grpc.Server, int]:
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
             if request == b"occupy":
+                arrived.set()
                 released.wait(20)
                 return b""
             requests.append(name)
@@ -190,6 +191,7 @@ def test_a_call_refused_by_a_full_server_goes_to_the_next_one():
     try:
         with grpc.insecure_channel(f"127.0.0.1:{full_port}") as channel:
             occupied = channel.unary_unary("/tensorflow.serving.PredictionService/Predict").future(b"occupy")
+            assert arrived.wait(5)
             with pytest.raises(grpc.RpcError) as refused:
                 _until_refused(channel)
             answers = asyncio.run(predict_often())
