@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
+from deploy.stack.chain import answers, wait_until
 from tests.support.containers import USER, docker
+from tests.support.stack import free_port
 
 CHANGED_FILES = """
 import base64, hashlib
@@ -22,7 +24,8 @@ for distribution in distributions():
                 print(distribution.name, file, "was changed")
 print(sum(1 for _ in distributions()), "packages")
 """
-IMAGES = ["gateway", "model_server"]
+ENTRYPOINTS = {"gateway": ["python", "-m", "services.gateway"], "model_server": ["tf_serving_entrypoint.sh"]}
+IMAGES = list(ENTRYPOINTS)
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -45,4 +48,17 @@ def test_image_says_what_it_is(containers, image):
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert config["Labels"]["org.opencontainers.image.title"].startswith("ClearDigits")
     assert config["User"] == f"{USER}:{USER}"
-    assert config["Entrypoint"][:2] == ["python", "-m"]
+    assert config["Entrypoint"] == ENTRYPOINTS[image]
+
+
+def test_model_server_image_starts_as_tensorflow_servings_does(containers):
+    """`docker run -e MODEL_NAME=... -v models:/models -p 8501:8501`, as TensorFlow Serving's documents have it."""
+    port = free_port()
+    container = docker(
+        "run", "--detach", "--env=MODEL_NAME=denoiser", f"--volume={containers.models}:/models:ro",
+        f"--publish=127.0.0.1:{port}:8501", "cleardigits/model_server:local",
+    )  # fmt: skip
+    try:
+        assert wait_until(lambda: answers(f"http://127.0.0.1:{port}/v1/models/denoiser/metadata"), timeout_s=30)
+    finally:
+        docker("rm", "--force", container)
