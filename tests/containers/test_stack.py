@@ -198,7 +198,7 @@ def test_what_the_train_job_publishes_is_served_without_a_failed_request(contain
 
 @pytest.mark.skipif(not MNIST.is_file(), reason="MNIST is not here: set CLEARDIGITS_MNIST")
 def test_evaluation_and_load_test_run_beside_the_stack(containers):
-    few = "--noise gaussian --levels 0 0.5 --images 400 --latency-requests 40"
+    few = "--noise gaussian --levels 0 0.5 --images 400 --latency-requests 40 --lines 2"
     evaluated = containers.job("evaluate", f"{few} --require 'clean>=0.97' --require 'gaussian@0.5>=0.95'")
     loaded = containers.job("load", "--minutes 0.1 --users 4")
 
