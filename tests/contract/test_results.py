@@ -27,11 +27,6 @@ PAGES = sorted(
 OF_AN_EARLIER_PAIR = {
     "reproduction.md": "denoiser 1, classifier 1 (files sha256:d19ba36a0d4390a6)",
     "results/denoise-auto.md": "denoiser 1, classifier 1 (files sha256:d19ba36a0d4390a6)",
-    "benchmarks/engines.md": "denoiser 1, classifier 1 (files sha256:fb1dffc2c74ce4db)",
-    "benchmarks/gateway.json": "denoiser 1, classifier 1 (files sha256:fb1dffc2c74ce4db)",
-    "benchmarks/gateway.md": "denoiser 1, classifier 1 (files sha256:fb1dffc2c74ce4db)",
-    "benchmarks/model_server.md": "denoiser 1, classifier 1 (files sha256:03b41366cdc247e8)",
-    "OPERATIONS.md": "denoiser 1, classifier 1 (files sha256:fb1dffc2c74ce4db)",  # its capacity table
 }
 
 
