@@ -17,6 +17,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.core.model_digest import CARD, newest
+
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "deploy/prometheus/rules/drift.yml"
 # The inner edges of the bins: buckets of the gateway's histograms that the card's histograms have as edges too.
@@ -74,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.metrics:
             found, source = from_metrics(_page(args.metrics)), args.metrics
         else:
-            version = max(int(path.name) for path in (args.models / "classifier").iterdir() if path.name.isdecimal())
-            card = json.loads((args.models / "classifier" / str(version) / "model_card.json").read_text())
+            home = args.models / "classifier"
+            version = newest(home)
+            card = json.loads((home / str(version) / CARD).read_text())
             found, source = from_card(card, args.reference), f'the card of classifier {version}, "{args.reference}"'
         args.out.write_text(rules(found, source))
     except (OSError, ValueError) as exc:

@@ -54,8 +54,12 @@ def calibration_bins(
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = CALIBRATION_BINS) -> float:
     """ECE: how far confidence and accuracy lie apart, averaged over equally wide bins of confidence."""
-    found = calibration_bins(labels, probabilities, bins=bins)
-    return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / sum(each.count for each in found)
+    return calibration_error(calibration_bins(labels, probabilities, bins=bins))
+
+
+def calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """The ECE of answers that are in bins already."""
+    return sum(each.count * abs(each.confidence - each.accuracy) for each in bins) / sum(each.count for each in bins)
 
 
 def psnr(clean: Images, other: Images) -> NDArray[np.float64]:

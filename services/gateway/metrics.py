@@ -135,6 +135,7 @@ class Metrics:
             **named,
         ).set(worker_restarts)
         self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
+        self._quality: dict[str, list[tuple[Histogram, Histogram]]] = {}  # likewise, by version of the classifier
         self._versions: dict[tuple[str, str], int] = {}  # (model, label) -> the version that answered last
         for model in ("denoiser", "classifier"):
             self._model_available.labels(model).set(0)
@@ -203,10 +204,17 @@ class Metrics:
     def answered(self, images: np.ndarray, reading: Reading, min_confidence: float) -> None:
         """What one request was told, as far as it says something of quality: no label is needed for these."""
         version = str(reading.classifier_version)
-        accepted = reading.certainties >= min_confidence
-        for outcome, chosen in (("yes", accepted), ("no", ~accepted)):
-            _observe(self._certainty.labels(version, outcome), reading.certainties[chosen])
-            _observe(self._confidence.labels(version, outcome), reading.confidences[chosen])
+        certainties = reading.certainties
+        accepted = certainties >= min_confidence
+        children = self._quality.get(version)
+        if children is None:
+            children = self._quality[version] = [
+                (self._certainty.labels(version, outcome), self._confidence.labels(version, outcome))
+                for outcome in ("yes", "no")
+            ]
+        for (certainty, confidence), chosen in zip(children, (accepted, ~accepted), strict=True):
+            _observe(certainty, certainties[chosen])
+            _observe(confidence, reading.confidences[chosen])
         if reading.is_digit is not None:
             _observe(self._is_digit.labels(version), reading.is_digit)
         if self._noise_turn == 0:

@@ -71,7 +71,7 @@ def false_discovery_adjusted(p_values: Sequence[float]) -> list[float]:
 def calibration(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:
     """Expected calibration error over equal-width bins of the winning probability; empty bins are left out."""
     bins = metrics.calibration_bins(labels, probabilities)
-    return Calibration(metrics.expected_calibration_error(labels, probabilities), bins)
+    return Calibration(metrics.calibration_error(bins), bins)
 
 
 def read_at(right: NDArray[np.bool_], sure: NDArray[np.floating], allowed: float) -> float:
