@@ -21,7 +21,7 @@ class GatewayConfig:
     host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 for every interface
     port: int = 8080  # TCP port to listen on
     grpc_port: int = 0  # TCP port for the Open Inference Protocol over gRPC; 0: none
-    workers: int = 1  # worker processes; one feeds two cores of model servers
+    workers: int = 1  # worker processes, one core each; make up and compose start two, for two cores and more
 
     max_connections: int = 2048  # open connections of one worker; beyond them the longest idle one is closed, else 503
     max_connections_per_address: int = 1024  # of those, from one address; not counted behind trusted proxies

@@ -53,6 +53,7 @@ class Gateway:
         tracing: "Tracing | None" = None,
         metrics: Metrics | None = None,
         shadow: Shadow | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         """Models and shadow are those of the settings unless given."""
         denoiser = denoiser or remote_denoiser(config)
@@ -71,7 +72,7 @@ class Gateway:
         self._statuses = tuple(statuses.values())
         required = frozenset({"classifier"} if config.on_denoiser_failure == "classify" else statuses)
         readiness = ReadinessCheck(statuses, draining=draining, required=required)
-        self.decoders = Decoders(TASKS)
+        self.decoders = decoders or Decoders(TASKS)
         self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)

@@ -8,9 +8,11 @@ import yaml
 from compose_spec import PyCompose
 
 from deploy.stack.compose import TFSERVING_IMAGE
+from deploy.stack.local import WORKERS
 from deploy.stack.settings import parse_env
 from services.gateway.config import PREFIX, GatewayConfig
 from services.model_server.flags import parse_flags
+from tests.fuzz.__main__ import PEAK_MB
 from tests.support.stack import ROOT
 
 FILES = ("docker-compose.yml", "docker-compose.embedded.yml")
@@ -63,6 +65,14 @@ def test_service_is_fenced_in(name):
     assert service["cpus"] == 0.0  # all of them, unless CLEARDIGITS_CPUS says how many
     assert service["logging"]["options"]["max-size"]
     assert service["restart"] == ("no" if name in ("train", "evaluate", "load") else "unless-stopped")
+
+
+def test_every_worker_of_the_gateway_has_the_memory_it_may_use():
+    gateway = BASE["gateway"]
+    (workers,) = [line for line in gateway["environment"] if line.startswith("CLEARDIGITS_GATEWAY_WORKERS")]
+    memory = re.fullmatch(r"(\d+)g", gateway["mem_limit"])
+
+    assert int(memory[1]) * 2**30 >= 1.5 * PEAK_MB * 1e6 * int(workers.partition("=")[2])
 
 
 @pytest.mark.parametrize("name", [name for name in BASE if "build" not in BASE[name]])
@@ -152,6 +162,7 @@ def test_example_names_every_variable_with_its_default():
 
 def test_example_quotes_the_gateway_s_own_defaults():
     defaults = {PREFIX + field.name.upper(): str(field.default) for field in dataclasses.fields(GatewayConfig)}
+    defaults[f"{PREFIX}WORKERS"] = str(WORKERS)  # a home's choice
     quoted = re.findall(rf"^#({PREFIX}\w+)=(.*)$", EXAMPLE, re.M)
 
     assert quoted

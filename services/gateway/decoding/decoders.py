@@ -1,7 +1,7 @@
 """A few decoder processes, used from the event loop: a task still running at its deadline is killed with its process.
 
 A process that was killed or crashed costs the one request it worked for; another takes its place. Processes are started
-with the first task, or by `start`.
+with the first task, or by `start`; where `fork` was called before, while there was one thread, they share its memory.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from services.core.errors import DeadlineError, InvalidInputError, OverloadedError
 from services.gateway.decoding import frames
 from services.gateway.decoding.frames import Frame, Part
-from services.gateway.decoding.process import ERRORS, NUMBER, UNEXPECTED
+from services.gateway.decoding.process import ERRORS, NUMBER, UNEXPECTED, serve_forked
+from services.runtime.threads import ONE_THREAD
 
 PROCESSES = 2
 MEMORY_BYTES = 256 * 1024 * 1024  # that one process may add to what its libraries take
@@ -34,7 +35,6 @@ MOST_ANSWER_BYTES = 128 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).parents[3]
-_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
 
 
 class DecoderFailedError(RuntimeError):
@@ -53,7 +53,8 @@ class Decoders:
         waiting: int = WAITING,
     ) -> None:
         """`tasks` names the module whose TASKS the processes run."""
-        self._arguments = (tasks, str(memory_bytes))
+        self._tasks = tasks
+        self._memory_bytes = memory_bytes
         self._processes = processes
         self._most_waiting = waiting
         self._waiting = 0
@@ -64,6 +65,10 @@ class Decoders:
         self._starting: asyncio.Task[None] | None = None
         self._replacing: set[asyncio.Task[None]] = set()
         self._parent_lock = asyncio.Lock()
+
+    def fork(self) -> None:
+        """Fork the first parent of the processes from this one, which has one thread: they share what it imported."""
+        self._parent = _Parent.forked(self._tasks, self._memory_bytes)
 
     async def start(self) -> None:
         """Start the processes, unless they are started already."""
@@ -162,25 +167,80 @@ class Decoders:
                 await self._parent.close()
                 self._parent = None
             if self._parent is None:
-                self._parent = _Parent(self._arguments)
-                await self._parent.ready()
+                self._parent = _Parent.started(self._tasks, self._memory_bytes)
+            await self._parent.ready()
             return self._parent
+
+
+class _Process(Protocol):
+    """A child of this process, as subprocess has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+class _Forked:
+    """A child that `os.fork` made."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        return self._waited(os.WNOHANG)
+
+    def kill(self) -> None:
+        if self.poll() is None:  # once it was waited for, its number may be another process's
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        self._waited(0)
+        assert self._status is not None
+        return self._status
+
+    def _waited(self, options: int) -> int | None:
+        if self._status is None and (found := os.waitpid(self.pid, options))[0]:
+            self._status = os.waitstatus_to_exitcode(found[1])
+        return self._status
 
 
 class _Parent:
     """The process that forks decoders: services/gateway/decoding/process.py."""
 
-    def __init__(self, arguments: tuple[str, str]) -> None:
-        self._control, theirs = socket.socketpair()
-        self._control.setblocking(False)
+    def __init__(self, process: _Process, control: socket.socket) -> None:
+        control.setblocking(False)
+        self._process = process
+        self._control = control
+        self._one_at_a_time = asyncio.Lock()
+        self._is_ready = False
+
+    @classmethod
+    def started(cls, tasks: str, memory_bytes: int) -> _Parent:
+        """An interpreter of its own."""
+        control, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.gateway.decoding.process", *arguments],
+            process = subprocess.Popen(
+                [sys.executable, "-m", "services.gateway.decoding.process", tasks, str(memory_bytes)],
                 stdin=theirs.fileno(),
                 cwd=_ROOT,
-                env=os.environ | _ONE_THREAD,
+                env=os.environ | ONE_THREAD,
             )
-        self._one_at_a_time = asyncio.Lock()
+        return cls(process, control)
+
+    @classmethod
+    def forked(cls, tasks: str, memory_bytes: int) -> _Parent:
+        """A copy of this process."""
+        control, theirs = socket.socketpair()
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                serve_forked(theirs, tasks, memory_bytes)
+        return cls(_Forked(pid), control)
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -188,7 +248,9 @@ class _Parent:
     async def ready(self) -> None:
         """Wait until it has imported what decoding needs."""
         async with self._one_at_a_time:
-            await self._number()
+            if not self._is_ready:
+                await self._number()
+                self._is_ready = True
 
     async def fork(self) -> _Decoder:
         ours, theirs = socket.socketpair()

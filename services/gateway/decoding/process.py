@@ -1,8 +1,8 @@
-"""The decoders' own process: `python -m services.gateway.decoding.process MODULE MEMORY_BYTES`, started by `Decoders`.
+"""The decoders' own process: `python -m services.gateway.decoding.process MODULE MEMORY_BYTES`, or a fork.
 
 It imports what decoding needs once, then forks a decoder whenever it is asked to: a decoder that was killed is replaced
 in milliseconds, and all share the memory of the libraries. It has one thread, so forking is safe. MODULE holds `TASKS`,
-the functions that a decoder runs, by name. Standard input is the socket on which the gateway asks:
+the functions that a decoder runs, by name. The gateway asks on a socket, which is standard input unless it was forked:
 
     b"F" with a descriptor   fork a decoder that serves that socket; the answer is its process id
     b"R" and a process id    end that decoder; the answer is its exit status, as waitpid gives it
@@ -10,6 +10,7 @@ the functions that a decoder runs, by name. Standard input is the socket on whic
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from services.core.errors import DeadlineError, InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.gateway.decoding import frames
@@ -49,16 +50,38 @@ ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (InvalidInputError, UnsupportedMediaError, TooLargeError, DeadlineError)
 }
 UNEXPECTED = "unexpected"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+NAME = "decoders"  # in top and ps
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 _MOST_BYTES = 1 << 31  # the gateway bounds what it sends
 
 
 def main(argv: list[str]) -> int:
-    """Import the tasks, say so, fork decoders until the gateway closes its end."""
+    """As `serve`, on standard input."""
     module, memory_bytes = argv
+    serve(socket.socket(fileno=os.dup(0)), module, int(memory_bytes))
+    return 0
+
+
+def serve_forked(control: socket.socket, module: str, memory_bytes: int) -> NoReturn:
+    """As `serve`, in a process that was just forked: of all it has open it keeps `control` alone."""
+    status = 1
+    try:
+        for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+            if number > 2 and number != control.fileno():
+                with contextlib.suppress(OSError):  # the one that listed them is closed already
+                    os.close(number)
+        serve(control, module, memory_bytes)
+        status = 0
+    finally:  # whatever happened: the code that forked goes on in the other process
+        os._exit(status)
+
+
+def serve(control: socket.socket, module: str, memory_bytes: int) -> None:
+    """Import the tasks, say so, fork decoders until the gateway closes its end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole group; the gateway ends us by its socket
         signal.signal(number, signal.SIG_IGN)
-    control = socket.socket(fileno=os.dup(0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, NAME.encode())
     tasks: Mapping[str, Task] = importlib.import_module(module).TASKS
     turn = os.memfd_create("turn")  # a lock on it belongs to a process, and ends with it
     gc.freeze()
@@ -67,12 +90,12 @@ def main(argv: list[str]) -> int:
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
-            return 0
+            return
         if message == b"F":
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _decoder(socket.socket(fileno=descriptors[0]), tasks, int(memory_bytes), turn)
+                _decoder(socket.socket(fileno=descriptors[0]), tasks, memory_bytes, turn)
             os.close(descriptors[0])
             control.sendall(NUMBER.pack(pid))
         else:

@@ -1,4 +1,4 @@
-"""What the gateway may cost before it serves: no TensorFlow, no slow start, nothing heavy before the fork."""
+"""What the gateway may cost before it serves: no TensorFlow, no slow start, no threads before the fork."""
 
 import subprocess
 import sys
@@ -46,7 +46,17 @@ print((time.process_time() - libraries) / (libraries - start))
     assert min(float(run(code)) for _ in range(3)) < 1.2
 
 
-def test_the_process_that_forks_the_workers_stays_light():
-    loaded = run("import sys, services.gateway.server.workers; print(*sys.modules)").split()
+def test_the_process_that_forks_the_workers_has_one_thread_and_no_grpc():
+    """It has imported what workers share; what starts threads would not survive the fork."""
+    code = """
+import sys
+from pathlib import Path
+from services.gateway.server.workers import load
+load()
+print(len(list(Path("/proc/self/task").iterdir())), *sys.modules)
+"""
+    threads, *loaded = run(code).split()
 
-    assert not {"grpc", "cv2", "flask", "numpy", "prometheus_client"} & set(loaded)
+    assert threads == "1"
+    assert not {"grpc", "opentelemetry"} & set(loaded)
+    assert {"cv2", "services.gateway.server.worker", "services.gateway.api.tasks"} <= set(loaded)

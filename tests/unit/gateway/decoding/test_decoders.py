@@ -204,12 +204,14 @@ def test_signals_for_the_whole_group_end_no_work():
     run(use, processes=1)
 
 
-def test_nothing_outlives_a_gateway_that_was_killed():
+@pytest.mark.parametrize("beginning", ["", "decoders.fork()"])
+def test_nothing_outlives_a_gateway_that_was_killed(beginning):
     code = f"""
 import asyncio, time
 from services.gateway.decoding.decoders import Decoders
+decoders = Decoders({TASKS!r})
+{beginning}
 async def main():
-    decoders = Decoders({TASKS!r})
     answer = await decoders.run("echo", [], until_s=time.monotonic() + 20)
     print(answer.head["pid"], decoders._parent._process.pid, flush=True)
     await decoders.run("spin", [], until_s=time.monotonic() + 60)
@@ -225,6 +227,31 @@ asyncio.run(main())
 
     assert len(pids) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_forked_parent_keeps_nothing_open_and_is_replaced_when_it_dies():
+    code = f"""
+import asyncio, os, signal, socket, time
+from services.gateway.decoding.decoders import Decoders
+decoders = Decoders({TASKS!r})
+port = socket.create_server(("127.0.0.1", 0))
+decoders.fork()
+async def main():
+    ends = time.monotonic() + 20
+    await decoders.run("echo", [], until_s=ends)
+    forked = decoders._parent._process.pid
+    print(*(os.readlink(f"/proc/{{forked}}/fd/{{n}}") for n in os.listdir(f"/proc/{{forked}}/fd")), sep=",")
+    os.kill(forked, signal.SIGKILL)
+    await decoders.run("echo", [], until_s=ends)
+    print(decoders._parent._process.pid != forked, os.path.exists(f"/proc/{{forked}}"))
+    await decoders.close()
+asyncio.run(main())
+"""
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    opened, replaced = finished.stdout.splitlines()
+
+    assert sorted(each.partition(":")[0] for each in opened.split(",")) == [*["/dev/null"] * 3, "/memfd", "socket"]
+    assert replaced == "True False"
 
 
 def test_what_libraries_write_about_damaged_files_reaches_no_log(capfd):
