@@ -12,7 +12,8 @@ from services.gateway.admission.context import Answer
 from services.gateway.admission.problems import problem_of, problem_of_status
 from services.gateway.app import create_app
 from services.gateway.gateway import Gateway
-from services.gateway.server.connection import Connection, Exchange, State
+from services.gateway.server.connection import Connection, State
+from services.gateway.server.exchange import Exchange
 from services.gateway.server.held import SMALL_BODY_BYTES, HeldBodies
 from services.gateway.server.routes import Routes
 
