@@ -7,6 +7,7 @@ metadata were judged, as a body of HTTP is. On the wire a call with one message 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -22,6 +23,8 @@ from services.gateway.api.operations import Operation
 from services.gateway.deadlines import HEADER
 from services.gateway.gateway import Gateway
 from services.gateway.server.held import HELD_BODIES, SMALL_BODY_BYTES, HeldBodies
+
+log = logging.getLogger(__name__)
 
 QUICK_READS = 64  # messages that arrive at the same time
 QUICK_S = 0.05  # a message that takes longer is a slow one, of which there may be HELD_BODIES
@@ -46,8 +49,30 @@ class GrpcServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen beside the other workers; the port, which is another than `port` where that is 0."""
+        address = f"[{host}]" if ":" in host else host
+        self._server = self._built()
+        bound = self._server.add_insecure_port(f"{address}:{port}")
+        await self._server.start()
+        self._watching = asyncio.create_task(self._watch(f"{address}:{bound}"))
+        return bound
+
+    async def _watch(self, address: str) -> None:
+        """Another server in the place of one that ended by itself.
+
+        grpc.aio ends, with all its calls, at a method's path that is not UTF-8 (grpcio 1.85): one request would take
+        the port away for ever.
+        """
+        while True:
+            ended = asyncio.ensure_future(self._server.wait_for_termination())
+            await asyncio.wait((ended,))
+            log.error("the gRPC server ended, another one starts", extra={"reason": str(ended.exception())})
+            self._server = self._built()
+            self._server.add_insecure_port(address)
+            await self._server.start()
+
+    def _built(self) -> grpc.aio.Server:
         config, most_bytes = self._gateway.config, self._gateway.limits.max_body_bytes
-        self._server = grpc.aio.server(
+        server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", most_bytes),  # also once compression is undone
@@ -61,11 +86,8 @@ class GrpcServer:
             ),
             maximum_concurrent_rpcs=config.max_connections,
         )
-        self._server.add_generic_rpc_handlers((_Service(self),))
-        address = f"[{host}]" if ":" in host else host
-        bound = self._server.add_insecure_port(f"{address}:{port}")
-        await self._server.start()
-        return bound
+        server.add_generic_rpc_handlers((_Service(self),))
+        return server
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -74,6 +96,7 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, let calls under way finish, cancel what is left when the time is up."""
+        self._watching.cancel()
         stopping = asyncio.ensure_future(self._server.stop(grace_s + _FOR_ANSWERS_S))
         await asyncio.wait((stopping,), timeout=grace_s)
         for call, request in list(self._calls.items()):
@@ -101,7 +124,10 @@ class GrpcServer:
             raise asyncio.CancelledError  # nobody reads the answer
         trailing = [("x-request-id", request.id), *((name.lower(), value) for name, value in answer.headers)]
         if answer.code is not Code.OK:
-            await context.abort(_CODES[int(answer.code)], answer.detail, tuple(trailing))
+            try:
+                await context.abort(_CODES[int(answer.code)], answer.detail, tuple(trailing))
+            except grpc.aio.InternalError:  # the connection was closed just now
+                raise asyncio.CancelledError from None
         context.set_trailing_metadata(tuple(trailing))
         return answer.body
 

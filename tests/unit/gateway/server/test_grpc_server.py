@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -331,3 +332,59 @@ def test_an_answer_of_one_image_holds_its_digit():
 
     index = [output.name for output in reply.outputs].index("digit")
     np.testing.assert_array_equal(np.frombuffer(reply.raw_output_contents[index], "<i8"), [0])
+
+
+def test_a_method_that_is_not_utf_8_does_not_take_the_port_away():
+    """grpc.aio's server ends there, and listened no more."""
+    with grpc_running(Running().gateway) as port:
+        with ExitStack() as ends:
+            channel = ends.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+            alive = channel.unary_unary(SERVICE + "ServerLive", response_deserializer=pb.ServerLiveResponse.FromString)
+            for _ in range(3):
+                hostile = ends.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))  # it stays
+                hostile.sendall(http2_call(b"/inference.GRPCInferenceService/\xff"))
+                time.sleep(0.2)
+                assert alive(b"", timeout=10, wait_for_ready=True).live
+
+
+class GoneContext:
+    """Of a call whose connection was closed before its answer was ready."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:5000"
+
+    def invocation_metadata(self) -> tuple:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+    async def read(self) -> bytes:
+        return b"\xff"
+
+    async def abort(self, *_: object) -> None:
+        raise grpc.aio.InternalError("Failed execute_batch")
+
+
+def test_an_answer_that_cannot_be_sent_any_more_is_a_cancelled_call():
+    """It was a traceback in the log."""
+
+    async def ask() -> None:
+        running = Running()
+        server = grpc_server.GrpcServer(running.gateway)
+        try:
+            await server.answer(server.operations[SERVICE + "ModelInfer"], None, GoneContext())
+        finally:
+            await running.gateway.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ask())
+
+
+def http2_call(path: bytes) -> bytes:
+    """A call without a message, as it goes over the wire."""
+    fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"te", b"trailers"))
+    fields += ((b"content-type", b"application/grpc"),)
+    head = b"".join(bytes((0, len(name))) + name + bytes((len(value),)) + value for name, value in fields)
+    settings, headers = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), len(head).to_bytes(3) + bytes((1, 5, 0, 0, 0, 1))
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers + head
