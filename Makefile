@@ -62,7 +62,10 @@ fuzz: $(DEV)/.done ## send a stack of its own what hostile senders would, seeded
 torture: $(DEV)/.done ## floods, kills, freezes, full disks, versions in a loop, beside honest clients (ARGS="--seconds 10")
 	$(DEV)/bin/python -m tests.fuzz.torture $(ARGS)
 
-.PHONY: fuzz torture
+tagged: $(DEV)/.done ## a million pictures known by their answers, from 64 clients: is any answer mixed up? (PICTURES=1000000 ARGS="--seed 2")
+	$(DEV)/bin/python -m tests.fuzz.tagged $(PICTURES:%=--pictures=%) $(ARGS)
+
+.PHONY: fuzz torture tagged
 
 ##@ Train
 

@@ -14,13 +14,13 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tests.fuzz.bodies_seeds import digit, pictures
+from tests.fuzz.bodies_seeds import digit, lines, pictures
 
-_PICTURES = pictures()
+_PICTURES = pictures() | lines()
 _NAMES = sorted(_PICTURES)
 _MOST_BYTES = 1 << 20
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -326,6 +326,72 @@ def _predict(rng: random.Random) -> Body:
     )
 
 
+def _read(rng: random.Random) -> Body:
+    """What /v1/read takes: pictures in all the ways that /v1/recognize takes them, arrays of any size, its options."""
+    body = rng.choice((_one_picture, _one_picture, _form, _json, _lines))(rng)
+    return replace(body, path="/v1/read")
+
+
+def _lines(rng: random.Random) -> Body:
+    """Arrays of awkward sizes, and options of lines."""
+    height, width = (rng.choice((0, 1, 3, 28, 60, 400)) for _ in range(2))
+    value: dict[str, object] = {"images": [[[rng.choice((0, 128, 255, 300, -1))] * width] * height]}
+    for key, values in _LINE_OPTIONS.items():
+        if rng.random() < 0.3:
+            value[key] = rng.choice(values)
+    return Body("lines", json.dumps(value).encode(), "application/json")
+
+
+_LINE_OPTIONS: dict[str, tuple[object, ...]] = {
+    "length": (5, "3-8", "8-3", 0, "1-40", True, "9" * 400, None, 10**30),
+    "include": (["boxes"], ["alternatives", "input", "denoised"], "boxes", [{}], {}),
+    "min_confidence": (0, 1, 0.5, -1, 2, "0.5", True, None, 1e308),
+    "denoise": ("auto", "never", 7),
+}
+
+
+def _numbers(rng: random.Random) -> Body:
+    """Model `numbers` of the Open Inference Protocol: pictures as BYTES, in JSON or after it."""
+    files = [picture(rng)[1] for _ in range(rng.choice((0, 1, 1, 2, 5)))]
+    entry: dict[str, object] = {"name": "pictures", "shape": [len(files)], "datatype": "BYTES"}
+    tensors = b""
+    if rng.random() < 0.5:
+        sizes = [len(data) if rng.random() < 0.95 else rng.choice(_EDGES) for data in files]
+        tensors = b"".join(struct.pack("<I", size) + data for size, data in zip(sizes, files, strict=True))
+        entry["parameters"] = {"binary_data_size": len(tensors)}
+    else:
+        entry["data"] = [base64.b64encode(data).decode() for data in files]
+    if rng.random() < 0.3:
+        key = rng.choice(("name", "shape", "datatype", "data", "parameters"))
+        entry[key] = rng.choice((None, [], [2**62], [-1], [len(files), 1], "FP32", {}, [[1]], [True], 3e38))
+    value: dict[str, object] = {"inputs": [entry] * rng.choice((1, 1, 1, 2)), "id": rng.choice(("x", "\0", 5, None))}
+    if rng.random() < 0.4:
+        options = {key: rng.choice(values) for key, values in _LINE_OPTIONS.items() if rng.random() < 0.5}
+        value["parameters"] = options | {"binary_data_output": rng.choice((True, False, 1))}
+    if rng.random() < 0.4:
+        names = rng.sample(("number", "confidence", "accepted", "digit"), 2)
+        value["outputs"] = [{"name": name, "parameters": {"binary_data": rng.choice((True, None))}} for name in names]
+    header = json.dumps(value).encode()
+    data = header + tensors
+    headers = {"Inference-Header-Content-Length": str(len(header) + rng.choice((0, 0, 0, 1, -1)))} if tensors else {}
+    if rng.random() < 0.3:
+        data = blind(data, rng)
+    return Body("numbers", data[:_MOST_BYTES], "application/octet-stream", headers, "/v2/models/numbers/infer")
+
+
+def _feedback(rng: random.Random) -> Body:
+    """The true label of a picture that may have been kept."""
+    value: dict[str, object] = {
+        "request_id": rng.choice(("fuzz-1", "fuzz-2", "", "x" * 3000, "\0", "\ud800", 5, None)),
+        "index": rng.choice((0, 0, 1, 63, 64, -1, 10**30, True, 1e308, "0")),
+        "label": rng.choice((7, 0, 9, None, 10, -1, True, "7", [])),
+    }
+    if rng.random() < 0.1:
+        value[rng.choice(("other", "index"))] = rng.choice((1, {}))
+    data = json.dumps(value).encode()
+    return Body("feedback", blind(data, rng) if rng.random() < 0.3 else data, "application/json", {}, "/v1/feedback")
+
+
 def _compressed(body: Body, rng: random.Random) -> Body:
     """gzip or deflate, whole or damaged, of one member or more, or of emptiness."""
     data, name = body.data, rng.choice(("gzip", "gzip", "deflate", "x-gzip", "br", "identity", "gzip, gzip"))
@@ -348,4 +414,7 @@ def _compressed(body: Body, rng: random.Random) -> Body:
     )
 
 
-_MAKERS = (_one_picture,) * 10 + (_form, _form, _json, _json, _json, _npy, _npy, _raw, _infer, _infer, _predict)
+_MAKERS = (_one_picture,) * 10 + (
+    _form, _form, _json, _json, _json, _npy, _npy, _raw, _infer, _infer, _predict,
+    _read, _read, _read, _read, _numbers, _numbers, _feedback,
+)  # fmt: skip

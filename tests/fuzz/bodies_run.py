@@ -17,8 +17,8 @@ import time
 from dataclasses import asdict
 
 from services.core.errors import InvalidInputError
+from services.gateway.api.feedback import FEEDBACK, read_feedback
 from services.gateway.api.tasks import TASKS
-from services.gateway.decoding.frames import Frame
 from services.gateway.decoding.process import Allowance
 from services.gateway.limits import Limits
 from tests.fuzz.bodies_mutate import Body, mutated
@@ -27,14 +27,17 @@ SLOW_S = 1.0  # of CPU
 MORE_BYTES = 256 * 1024 * 1024
 
 
-def read(body: Body) -> Frame:
-    """What the gateway's decoder makes of a body."""
+def read(body: Body) -> object:
+    """What the gateway makes of a body: its decoder, or where it needs none the operation itself."""
+    if body.path == FEEDBACK:
+        return read_feedback(body.data)
     header = {name.lower(): value for name, value in body.headers.items()}
     arguments = {"encoding": header.get("content-encoding"), "limits": asdict(Limits())}
-    if body.path == "/v1/recognize":
-        task, more = "recognize", {"content_type": body.content_type, "query": {}}
+    if body.path in ("/v1/recognize", "/v1/read"):
+        task, more = body.path.removeprefix("/v1/"), {"content_type": body.content_type, "query": {}}
     elif body.path.endswith("/infer"):
-        task, more = "infer", {"header_length": header.get("inference-header-content-length")}
+        task = "numbers" if "numbers" in body.path else "infer"
+        more = {"header_length": header.get("inference-header-content-length")}
     else:
         task, more = "predict", {}
     return TASKS[task]([body.data], arguments | more, Allowance(time.monotonic() + 60))

@@ -20,6 +20,18 @@ def pictures() -> dict[str, bytes]:
     return dict(_pillow()) | dict(_opencv())
 
 
+def lines() -> dict[str, bytes]:
+    """Lines of digits in forms that scans and photos have."""
+    paper = 255 - np.concatenate([np.asarray(digit(side)) for side in (28, 28, 28, 28)], axis=1)
+    page = Image.fromarray(np.pad(paper, 24, constant_values=255))
+    return {
+        "png-line": _saved(page, "PNG"),
+        "jpeg-line": _saved(page.convert("RGB").resize((640, 304)), "JPEG"),
+        "tiff-line": _saved(page.convert("1"), "TIFF", compression="group4"),
+        "webp-line": _saved(page.convert("RGB"), "WEBP"),
+    }
+
+
 def digit(side: int = SIDE) -> Image.Image:
     """A grey 7, white on black, with soft edges and some noise."""
     large = Image.new("L", (4 * side, 4 * side))

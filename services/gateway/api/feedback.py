@@ -32,7 +32,7 @@ class Feedback:
 
     async def run(self, request: Request) -> Answer:
         """200 with what was stored, 404 for a picture that was not kept."""
-        request_id, position, label = _read(request.body)
+        request_id, position, label = read_feedback(request.body)
         if self.captures is None:
             raise NotFoundError("this gateway keeps no pictures: CLEARDIGITS_GATEWAY_CAPTURE_DIR is not set")
         if not await self.captures.label(request_id, position, NO_DIGIT if label is None else label):
@@ -41,7 +41,8 @@ class Feedback:
         return Answer(200, orjson.dumps(stored), "application/json")
 
 
-def _read(body: bytes) -> tuple[str, int, int | None]:
+def read_feedback(body: bytes) -> tuple[str, int, int | None]:
+    """Request id, index and label, None where the picture shows no digit; InvalidInputError for anything else."""
     if len(body) > MOST_BYTES:
         raise TooLargeError(f"feedback has at most {MOST_BYTES} bytes")
     try:
