@@ -1,14 +1,17 @@
 """Break a stack in every way an operator may meet, beside clients that expect promised answers: `make torture`.
 
 Each hardship lasts some seconds; four clients ask for digits all the while. They must see promised codes only, right
-digits, and, where no part is away, a p99 below a second; afterwards every part must have recovered by itself. A killed
-model server is started again by us, as its supervisor would. Loopback only; exit status 1 when anything was found.
+digits, and, where no part is away, a p99 below a second; probes must be answered at once; afterwards every part must
+have recovered by itself. A killed model server is started again by us, as its supervisor would. Loopback only; exit
+status 1 when anything was found.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
+import itertools
 import os
 import resource
 import shutil
@@ -20,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +35,7 @@ from tests.support.stack import MODELS, ROOT, Child, Stack, running_stack
 
 SAMPLE = (ROOT / "docs/samples/noisy-7.png").read_bytes()
 P99_S = 1.0
+PROBE_S = 0.1  # the median of /healthz and /readyz, on a machine that has other things to do as well
 WORKERS = 2
 WORKER_MB = 800  # of each worker with its decoders, as docs/OPERATIONS.md has it
 _LARGEST = 20_000  # images in a request
@@ -88,6 +92,42 @@ class Clients:
 
 
 @dataclass
+class Probes:
+    """Ask /healthz and /readyz in turn, ten times a second, each on a connection of its own, as kubelet does."""
+
+    url: str
+    took_s: list[float] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While the block runs."""
+        thread = threading.Thread(target=self._ask)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            thread.join()
+
+    def quantile_s(self, share: float) -> float:
+        """Of all that were asked, answered or not."""
+        return sorted(self.took_s)[int(share * (len(self.took_s) - 1))]
+
+    def _ask(self) -> None:
+        host, port = self.url.removeprefix("http://").split(":")
+        for path in itertools.cycle(("/healthz", "/readyz")):
+            started_s = time.monotonic()
+            connection = http.client.HTTPConnection(host, int(port), timeout=10)
+            with closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", path)
+                connection.getresponse().read()
+            self.took_s.append(time.monotonic() - started_s)
+            if self.stop.wait(0.1):
+                return
+
+
+@dataclass
 class Peak:
     """The most memory that the gateway, its workers and their decoders took; shared pages count once (PSS)."""
 
@@ -119,6 +159,7 @@ class Hardship:
     inflict: Callable[[Stack, float], None]
     allowed: frozenset[str]
     keeps_pace: bool  # whether the p99 counts
+    probed: bool = True  # whether the time of probes counts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,13 +189,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _endure(stack: Stack, hardship: Hardship, seconds: float) -> list[str]:
     clients = Clients(stack.url)
-    peak = Peak(stack.gateway.pid)
-    with clients.asking(), peak.watching():
+    peak, probes = Peak(stack.gateway.pid), Probes(stack.url)
+    with clients.asking(), probes.asking(), peak.watching():
         time.sleep(0.5)
         hardship.inflict(stack, seconds)
     p99_s = clients.p99_s()
     counted = ", ".join(f"{status} {count}" for status, count in sorted(clients.statuses.items()))
-    print(f"{hardship.name}: {counted}; p99 {p99_s:.2f} s, peak {peak.mb:.0f} MB", flush=True)
+    probe_ms = [1e3 * probes.quantile_s(share) for share in (0.5, 0.95, 1)]
+    print(
+        f"{hardship.name}: {counted}; p99 {p99_s:.2f} s, peak {peak.mb:.0f} MB; "
+        "probes p50 {:.0f}, p95 {:.0f}, max {:.0f} ms".format(*probe_ms),
+        flush=True,
+    )
     found = [f"{hardship.name}: {status}" for status in clients.statuses if status not in hardship.allowed]
     if peak.mb > WORKERS * WORKER_MB:
         found.append(f"{hardship.name}: the gateway took {peak.mb:.0f} MB")
@@ -162,6 +208,8 @@ def _endure(stack: Stack, hardship: Hardship, seconds: float) -> list[str]:
         found.append(f"{hardship.name}: {clients.wrong} wrong digits")
     if hardship.keeps_pace and p99_s >= P99_S:
         found.append(f"{hardship.name}: p99 {p99_s:.2f} s")
+    if hardship.probed and probe_ms[0] > 1e3 * PROBE_S:
+        found.append(f"{hardship.name}: half of the probes took more than {probe_ms[0]:.0f} ms")
     try:
         stack.wait_ready(20.0)
     except AssertionError as exc:
@@ -178,13 +226,15 @@ def _hardships(flood: int, models: Path) -> list[Hardship]:
         Hardship("bodies that stall", _held(500, _HEAD + b"content-length: 9000\r\n\r\nabc"), fine, keeps_pace=True),
         Hardship("answers never read", _never_read, fine, keeps_pace=True),
         Hardship("the largest bodies", _largest_bodies, fine | {"504"}, keeps_pace=False),
-        Hardship("a worker killed", _kill_a_worker, broken, keeps_pace=False),
-        Hardship("a worker frozen", _freeze_a_worker, broken | {"no answer"}, keeps_pace=False),
+        Hardship("a worker killed", _kill_a_worker, broken, keeps_pace=False, probed=False),
+        Hardship("a worker frozen", _freeze_a_worker, broken | {"no answer"}, keeps_pace=False, probed=False),
         Hardship("the denoiser killed", _kill("denoiser"), away, keeps_pace=False),
         Hardship("the classifier killed", _kill("classifier"), away, keeps_pace=False),
         Hardship("the denoiser frozen", _freeze("denoiser"), away, keeps_pace=False),
         Hardship("the classifier frozen", _freeze("classifier"), away, keeps_pace=False),
-        Hardship("descriptors of the gateway run out", _no_descriptors("gateway"), broken, keeps_pace=False),
+        Hardship(
+            "descriptors of the gateway run out", _no_descriptors("gateway"), broken, keeps_pace=False, probed=False
+        ),
         Hardship("descriptors of the denoiser run out", _no_descriptors("denoiser"), away, keeps_pace=False),
         Hardship("a full disk under the log", _full_disk, fine, keeps_pace=True),
         Hardship("versions come and go", _versions(models), fine, keeps_pace=True),

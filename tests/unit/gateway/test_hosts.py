@@ -16,6 +16,7 @@ import pytest
 from services.core.errors import ModelError, ModelResponseError, ModelUnavailableError
 from services.core.images import encode_png
 from services.gateway.admission.auth import hash_key
+from services.gateway.api.readiness import ASK_TIMEOUT_S
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
@@ -305,27 +306,57 @@ def raw(host: Host, head: str) -> bytes:
         return connection.recv(100_000)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_are_answered_while_a_model_server_hangs(start, path):
-    """Sixteen clients ask for a model that does not answer; a probe waits for none of them."""
-    running = start()
-    running.denoiser.hangs = True
-    with running.listening() as host:
-        asking = [
-            threading.Thread(target=host.ask, args=("/v2/models/denoiser/ready",), kwargs={"method": "GET"})
-            for _ in range(16)
-        ]
-        for thread in asking:
-            thread.start()
-        time.sleep(0.2)
-        started = time.monotonic()
-        answer = host.ask(path, method="GET")
-        took_s = time.monotonic() - started
-        for thread in asking:
+PROBE_S = 0.1  # a probe is answered within
+
+
+@contextmanager
+def asking(host: Host, path: str, clients: int) -> Iterator[None]:
+    """While the block runs, so many clients ask again and again."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            host.ask(path, method="GET")
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
             thread.join()
 
-    assert answer.status == (200 if path == "/healthz" else 503)
-    assert took_s < 3  # it was 7.9 s; below 0.1 on a quiet machine
+
+def three_of_four_s(host: Host, path: str, status: int) -> float:
+    """What three of four GETs take no longer than; paced, for answers from memory are asked for no more often."""
+    took_s = []
+    for _ in range(8):
+        time.sleep(0.1)
+        started_s = time.monotonic()
+        answer = host.ask(path, method="GET")
+        took_s.append(time.monotonic() - started_s)
+        assert answer.status == status
+    return sorted(took_s)[5]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/readyz", 503)])
+def test_probes_are_answered_while_a_model_server_hangs(start, path, status):
+    """Sixteen clients ask for a model that does not answer, and a probe waits for none of them. It was 7.9 s.
+
+    How busy the machine is just now, the same says while the model does answer.
+    """
+    running = start()
+    running.denoiser.hangs = True
+    with running.listening() as host, asking(host, "/v2/models/denoiser/ready", 16):
+        time.sleep(0.2)
+        hung_s = three_of_four_s(host, path, status)
+        running.denoiser.hangs = False
+        time.sleep(ASK_TIMEOUT_S)  # until the last question has been given up
+        busy_s = three_of_four_s(host, path, 200)
+
+    assert hung_s < PROBE_S + busy_s
 
 
 def test_every_request_is_one_line_with_fields(start, caplog):
