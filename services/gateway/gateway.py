@@ -64,7 +64,7 @@ class Gateway:
         self.admission = Admission(config, self.metrics, tracing)
         self.shadow = shadow or _shadow(config, self.metrics)
         self.reader = _reader(config, denoiser, classifier, self.metrics, self.shadow)
-        self.lines = _line_reader(config, denoiser, classifier, self.metrics)
+        self.lines = _line_reader(config, denoiser, classifier, self.metrics, self.shadow)
         statuses = {
             role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
             for role, model in (("denoiser", denoiser), ("classifier", classifier))
@@ -196,7 +196,9 @@ def _reader(
     )
 
 
-def _line_reader(config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics) -> LineReader:
+def _line_reader(
+    config: GatewayConfig, denoiser: Model, classifier: Model, metrics: Metrics, shadow: Shadow | None
+) -> LineReader:
     return LineReader(
         denoiser=denoiser,
         classifier=classifier,
@@ -207,4 +209,5 @@ def _line_reader(config: GatewayConfig, denoiser: Model, classifier: Model, metr
         queue_images=config.queue_images,
         without_denoiser=config.on_denoiser_failure == "classify",
         labels=config.labels,
+        offer=None if shadow is None else shadow.offer_line,
     )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.gateway.reading.shadow import Comparison
+from services.gateway.reading.shadow import Comparison, NumberComparison
 
 OUTCOMES = ("agreed", "differed", "failed", "dropped")
 _GAINS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, -0.001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -20,6 +20,8 @@ class ShadowMetrics:
         named: dict[str, Any] = {"registry": registry}
         pictures = Counter("cleardigits_shadow_pictures", "Pictures for the shadow.", ["outcome"], **named)
         self._pictures = {outcome: pictures.labels(outcome) for outcome in OUTCOMES}
+        numbers = Counter("cleardigits_shadow_numbers", "Lines for the shadow.", ["outcome"], **named)
+        self._numbers = {outcome: numbers.labels(outcome) for outcome in OUTCOMES}
         self._pairs = Counter(
             "cleardigits_shadow_disagreements", "Pictures read differently.", ["answered", "shadow"], **named
         )
@@ -55,16 +57,25 @@ class ShadowMetrics:
         for value in gained[:: -(-len(gained) // _OBSERVED)].tolist():
             self._gained.observe(value)
         self._ratio.observe(comparison.latency_ratio)
-        for model, version in (
-            ("denoiser", comparison.denoiser_version),
-            ("classifier", comparison.classifier_version),
-        ):
+        self._asked(denoiser=comparison.denoiser_version, classifier=comparison.classifier_version)
+
+    def lost(self, outcome: str, images: int) -> None:
+        """Pictures that the shadow was not asked about, or gave no answer for."""
+        self._pictures[outcome].inc(images)
+
+    def number_compared(self, comparison: NumberComparison) -> None:
+        """The shadow has read a line."""
+        self._numbers["agreed" if comparison.answered == comparison.shadowed else "differed"].inc()
+        self._asked(denoiser=comparison.denoiser_version, classifier=comparison.classifier_version)
+
+    def number_lost(self, outcome: str) -> None:
+        """A line that the shadow was not asked about, or gave no answer for."""
+        self._numbers[outcome].inc()
+
+    def _asked(self, **versions: int | None) -> None:
+        for model, version in versions.items():
             if version is not None and self._versions.get(model) != version:
                 if model in self._versions:
                     self._info.labels(model, str(self._versions[model])).set(0)
                 self._info.labels(model, str(version)).set(1)
                 self._versions[model] = version
-
-    def lost(self, outcome: str, images: int) -> None:
-        """Pictures that the shadow was not asked about, or gave no answer for."""
-        self._pictures[outcome].inc(images)

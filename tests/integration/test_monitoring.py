@@ -17,7 +17,7 @@ from services.serving_client import ServingClient
 from tests.support import monitoring
 from tests.support.labelled import labelled_server, shadowed_by
 from tests.support.prometheus import Prometheus, running_prometheus
-from tests.support.stack import MODELS, ROOT, Stack, running_stack
+from tests.support.stack import MODELS, ROOT, SHIPPED, Stack, running_stack
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="apt install prometheus")
 
@@ -38,12 +38,13 @@ def miss_a_deadline(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """The stack under load, with a shadow, and with a version of the denoiser that cannot be loaded."""
+    """The stack under load, split and with a shadow, and with a version of the denoiser that cannot be loaded."""
     models = tmp_path_factory.mktemp("stack") / "models"
     shutil.copytree(MODELS, models)
+    labels = {"stable": SHIPPED, "beta": SHIPPED}
     with (
         labelled_server(tmp_path_factory.mktemp("shadow")) as shadow,
-        running_stack(models, shadowed_by(shadow)) as stack,
+        running_stack(models, {**shadowed_by(shadow), "SPLIT": "stable:50,beta:50"}, labels=labels) as stack,
         load(stack),
     ):
         miss_a_deadline(stack)

@@ -12,13 +12,16 @@ from services.core.images import encode_png
 from services.evaluator import compare_versions
 from services.gateway.split import LABEL, STICKY, Split
 from tests.support.labelled import CONFUSED, LABELS, labelled_server
-from tests.support.stack import running_stack
+from tests.support.stack import ROOT, running_stack
 from tests.support.tiny_models import digits
 
 OCTETS = {"Content-Type": "application/octet-stream", "Request-Timeout-Ms": "10000"}
 SPLIT = "stable:60,canary:40"
 PICTURES, TRUE = digits(20)
 answered: Counter[str] = Counter()  # requests of all tests here, by label
+lines: Counter[str] = Counter()  # of lines
+LINE = (ROOT / "docs/samples/number-1112-touching.png").read_bytes()
+SHADOW_NUMBERS = r'^cleardigits_shadow_numbers_total\{outcome="(agreed|differed)"\} (.*)$'
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,31 @@ def test_a_key_always_gets_the_same_version_and_says_so(url):
 def test_a_request_that_names_its_label_gets_it(url):
     for label, version in LABELS.items():
         assert ask(url, **{LABEL: label, STICKY: "user-1"}) == (label, {version}, read_by(label))
+
+
+def test_lines_are_split_like_digits_and_shadowed(url):
+    """A line goes by the same key; what the label reads is its own, and the shadow is offered `stable`'s alone."""
+
+    def compared() -> dict[str, float]:
+        page = requests.get(f"{url}/metrics", timeout=5).text
+        return {name: float(count) for name, count in re.findall(SHADOW_NUMBERS, page, re.M)}
+
+    for key in [f"user-{number}" for number in range(8)]:
+        expected = Split.parsed(SPLIT).label_of({STICKY.lower(): key}, "")
+        answer = requests.post(
+            f"{url}/v1/read", data=LINE, timeout=15,
+            headers={"Content-Type": "image/png", "Request-Timeout-Ms": "10000", STICKY: key},
+        )  # fmt: skip
+
+        assert answer.status_code == 200, answer.text
+        assert (answer.headers[LABEL], answer.json()["label"]) == (expected, expected)
+        assert {model["version"] for model in answer.json()["models"].values()} == {LABELS[expected]}
+        lines[expected] += 1
+    assert min(lines.values()) > 0
+    until(lambda: sum(compared().values()) >= lines["stable"])
+    time.sleep(0.3)  # what must not come would have come
+
+    assert sum(compared().values()) == lines["stable"]
 
 
 def test_a_version_in_the_address_is_the_one_that_answers(url):

@@ -127,11 +127,16 @@ class Stack:
 
 @contextmanager
 def running_stack(
-    models: Path = MODELS, gateway: Mapping[str, str] | None = None, *, lanes: Path | None = None
+    models: Path = MODELS,
+    gateway: Mapping[str, str] | None = None,
+    *,
+    lanes: Path | None = None,
+    labels: Mapping[str, int] | None = None,
 ) -> Iterator[Stack]:
     """A ready stack; `gateway` holds settings without their prefix, such as {"REQUEST_TIMEOUT_MS": "500"}.
 
-    With a folder for `lanes` the gateway talks through them, as `make up` has it; without, over gRPC.
+    With a folder for `lanes` the gateway talks through them, as `make up` has it; without, over gRPC. `labels` are of
+    versions of both models.
     """
     ports = {name: free_port() for name in ("denoiser", "classifier", "gateway")}
     rest_ports = {name: free_port() for name in ("denoiser", "classifier")}
@@ -151,6 +156,10 @@ def running_stack(
     denoiser, classifier = servers
     stack = Stack(f"http://127.0.0.1:{ports['gateway']}", metrics, denoiser, classifier, door)
     with ExitStack() as ends:
+        if labels:
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
+            for server in servers:
+                server.arguments.append(f"--model_config_file={_labelled(server.name, models, labels, folder)}")
         for child in stack.children:
             child.start()
             ends.callback(child.close)
@@ -169,3 +178,13 @@ def _model_server(name: str, port: int, rest_port: int, models: Path, lane: Path
         **({"lane_path": lane, "enable_serialization_as_tensor_content": True} if lane else {}),
     }
     return Child(name, ["services.model_server", *(f"--{flag}={value}" for flag, value in flags.items())])
+
+
+def _labelled(name: str, models: Path, labels: Mapping[str, int], folder: Path) -> Path:
+    said = " ".join(f'version_labels {{ key: "{label}" value: {version} }}' for label, version in labels.items())
+    config = folder / f"{name}.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "{name}" base_path: "{models / name}" '
+        f'model_platform: "tensorflow" {said} }} }}'
+    )
+    return config

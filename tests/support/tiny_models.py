@@ -9,6 +9,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
+DIGITS: list[int | None] = [None, 28, 28, 1]
+ANY_SIZE: list[int | None] = [None, None, None, 1]
 
 
 def prototypes() -> np.ndarray:
@@ -30,7 +32,7 @@ def write_tiny_models(folder: Path, *, version: int = 1, confuses: tuple[int, in
         helper.make_node("Clip", ["stretched", "low", "high"], ["denoised"]),
     ]
     constants = {"offset": 0.25, "gain": 2.0, "low": 0.0, "high": 1.0}
-    _write(folder / "denoiser" / str(version), stretch, constants, "denoised", [None, 28, 28, 1])
+    _write(folder / "denoiser" / str(version), stretch, constants, "denoised", ANY_SIZE, ANY_SIZE)
 
     flat = prototypes().reshape(10, 784)
     if confuses is not None:
@@ -51,12 +53,17 @@ def write_tiny_models(folder: Path, *, version: int = 1, confuses: tuple[int, in
 
 
 def _write(
-    folder: Path, nodes: list[NodeProto], constants: dict[str, Any], output: str, shape: list[int | None]
+    folder: Path,
+    nodes: list[NodeProto],
+    constants: dict[str, Any],
+    output: str,
+    shape: list[int | None],
+    takes: list[int | None] = DIGITS,
 ) -> None:
     graph = helper.make_graph(
         nodes,
         folder.parent.name,
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [None, 28, 28, 1])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, takes)],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
         [
             numpy_helper.from_array(np.asarray(value, None if hasattr(value, "dtype") else np.float32), name)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from services.gateway.models.transport import CallContext
 from services.gateway.reading.batching import Batcher, BatchObserver
 from services.gateway.reading.chain import IS_DIGIT
 from services.gateway.reading.numbers import Cleaned, LineReading, Scores, read_number
+
+Offer = Callable[[np.ndarray, LineReading, Length | None, str], None]  # strip, what it was read as, length, label
 
 WIDTHS_PX = (28, 56, 84, 112, 140, 168, 224, 280, 336, 448, 672, MAX_WIDTH_PX)  # strips are padded to the next of these
 LINES_AT_ONCE = 16  # of one request
@@ -44,23 +47,23 @@ class LineReader:
         queue_images: int,
         without_denoiser: bool,
         labels: Sequence[str] = ("",),
+        offer: Offer | None = None,
     ) -> None:
-        """What goes to different labels never shares a call, nor waits for the other's."""
+        """What goes to different labels never shares a call, nor waits for the other's. `offer`: the shadow's."""
         calls = {label: asyncio.Semaphore(in_flight) for label in labels}  # of the denoiser, over all widths
 
         async def clean(strips: np.ndarray, applied: np.ndarray, call: CallContext) -> Cleaned:
             started = time.perf_counter()
             async with calls[call.label]:
-                answer = await denoiser.predict(strips, call=call)
-            return Cleaned(answer.array, answer.version, time.perf_counter() - started)
+                cleaned = await cleaned_by(denoiser, strips, call)
+            return replace(cleaned, took_s=time.perf_counter() - started)
 
         async def classify(pieces: np.ndarray, applied: np.ndarray, call: CallContext) -> Scores:
             started = time.perf_counter()
-            answer = await classifier.predict(pieces, call=call)
-            is_digit = answer.more.get(IS_DIGIT, np.ones(len(pieces), np.float32))
-            return Scores(answer.array, is_digit, answer.version, time.perf_counter() - started)
+            return replace(await scored_by(classifier, pieces, call), took_s=time.perf_counter() - started)
 
         self._observer = observer
+        self._offer = offer
         self._without_denoiser = without_denoiser
         self._cleaning: dict[tuple[str, int], Batcher[Cleaned]] = {
             (label, width): Batcher(
@@ -110,12 +113,11 @@ class LineReader:
 
     async def _read(self, strip: np.ndarray, denoise: str, length: Length | None, call: CallContext) -> LineReading:
         own_width = strip.shape[1]
-        width = next(each for each in WIDTHS_PX if each >= own_width)
         first = call.share(0.5) if self._without_denoiser else call
 
         async def clean(strips: np.ndarray) -> Cleaned:
-            wide = padded(strips[0], width)[np.newaxis]
-            cleaned = await self._cleaning[call.label, width].submit(wide, _ONE, call=first)
+            wide = widened(strips[0])
+            cleaned = await self._cleaning[call.label, wide.shape[1]].submit(wide[np.newaxis], _ONE, call=first)
             return Cleaned(cleaned.strips[:, :, :own_width], cleaned.version)
 
         async def classify(pieces: np.ndarray) -> Scores:
@@ -131,7 +133,26 @@ class LineReader:
             without_denoiser=self._without_denoiser,
         )
         self._observer.line_read(reading, call.label)
+        if self._offer is not None:
+            self._offer(strip, reading, length, call.label)
         return reading
+
+
+def widened(strip: np.ndarray) -> np.ndarray:
+    """The strip (28, width, 1), padded to the next of WIDTHS_PX: how a denoiser gets it."""
+    return padded(strip, next(each for each in WIDTHS_PX if each >= strip.shape[1]))
+
+
+async def cleaned_by(denoiser: Model, strips: np.ndarray, call: CallContext) -> Cleaned:
+    """One call of a denoiser."""
+    answer = await denoiser.predict(strips, call=call)
+    return Cleaned(answer.array, answer.version)
+
+
+async def scored_by(classifier: Model, pieces: np.ndarray, call: CallContext) -> Scores:
+    """One call of a classifier."""
+    answer = await classifier.predict(pieces, call=call)
+    return Scores(answer.array, answer.more.get(IS_DIGIT, np.ones(len(pieces), np.float32)), answer.version)
 
 
 _ONE = np.ones(1, bool)

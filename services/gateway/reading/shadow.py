@@ -1,7 +1,7 @@
 """A share of the answered calls is repeated on another version's models, whose answers are counted and never told.
 
-The chain offers every call that it answered. What is taken waits in a bounded queue, which drops, and is repeated by
-one task, one call at a time, within a deadline of its own. No failure leaves this module.
+The chain offers every call that it answered, and every line. What is taken waits in a bounded queue, which drops, and
+is repeated by one task, one call at a time, within a deadline of its own. No failure leaves this module.
 """
 
 import asyncio
@@ -9,21 +9,25 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from services.core.errors import ServiceError
+from services.core.lines.number import Length
+from services.core.preprocessing import SIDE
 from services.gateway.deadlines import Deadline
 from services.gateway.models.remote import Model
 from services.gateway.models.transport import CallContext
 from services.gateway.reading.chain import Reading, read_digits
+from services.gateway.reading.line_reader import cleaned_by, scored_by, widened
+from services.gateway.reading.numbers import Cleaned, LineReading, Scores, read_number
 
 log = logging.getLogger(__name__)
 
-QUEUE_IMAGES = 512  # that may wait: 1.6 MB
+QUEUE_IMAGES = 512  # that may wait: 1.6 MB; a line takes the room of the pictures that are as wide
 DEADLINE_S = 2.0  # of one call
 AFTER_S = 0.02  # the answers of the call's users are built and written first
 LOGGED_EVERY_S = 60.0
@@ -41,6 +45,16 @@ class Comparison:
     classifier_version: int
 
 
+@dataclass(frozen=True, slots=True)
+class NumberComparison:
+    """What two versions said of the same line."""
+
+    answered: str  # the number that users were told
+    shadowed: str
+    denoiser_version: int | None
+    classifier_version: int | None  # None: the shadow found nothing to classify
+
+
 class ShadowObserver(Protocol):
     """Counts comparisons; the metrics implement it."""
 
@@ -48,15 +62,17 @@ class ShadowObserver(Protocol):
 
     def lost(self, outcome: str, images: int) -> None: ...
 
+    def number_compared(self, comparison: NumberComparison) -> None: ...
+
+    def number_lost(self, outcome: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    images: np.ndarray
-    applied: np.ndarray
-    digits: np.ndarray
-    confidences: np.ndarray
-    took_ms: float
+    images: int  # the room it takes
     due_s: float
+    repeat: Callable[[CallContext], Coroutine[Any, Any, None]]
+    lost: Callable[[str], None]
 
 
 class Shadow:
@@ -86,17 +102,62 @@ class Shadow:
 
     def offer(self, images: np.ndarray, applied: np.ndarray, reading: Reading) -> None:
         """Repeat this call later, where it is drawn and there is room."""
-        if self._draw() >= self._share or reading.degraded or (reading.label and reading.label == self._label):
-            return
-        if self._waiting_images + len(images) > QUEUE_IMAGES:
-            self._observer.lost("dropped", len(images))
+        count = len(images)
+
+        def lost(outcome: str) -> None:
+            self._observer.lost(outcome, count)
+
+        if not self._takes(count, lost, degraded=reading.degraded, label=reading.label):
             return
         images = images.copy() if images.base is not None else images  # a view would keep its whole request
-        took_ms, due_s = _in_models_ms(reading), time.monotonic() + AFTER_S
-        self._waiting.append(_Call(images, applied.copy(), reading.digits, reading.confidences, took_ms, due_s))
-        self._waiting_images += len(images)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._repeat_all())
+        applied = applied.copy()
+        digits, confidences, took_ms = reading.digits, reading.confidences, _in_models_ms(reading)  # all that is kept
+
+        async def repeat(call: CallContext) -> None:
+            shadowed = await read_digits(
+                images, applied, denoiser=self._denoiser, classifier=self._classifier, call=call
+            )
+            self._observer.compared(
+                Comparison(
+                    answered=digits,
+                    shadowed=shadowed.digits,
+                    confidence_gained=shadowed.confidences - confidences,
+                    latency_ratio=_in_models_ms(shadowed) / max(took_ms, 1e-3),
+                    denoiser_version=shadowed.denoiser_version,
+                    classifier_version=shadowed.classifier_version,
+                )
+            )
+
+        self._add(count, repeat, lost)
+
+    def offer_line(self, strip: np.ndarray, reading: LineReading, length: Length | None, label: str) -> None:
+        """Read this strip (28, width, 1) again later, where it is drawn and there is room: cleaned, cut and all."""
+        room = -(-strip.shape[1] // SIDE)
+        lost = self._observer.number_lost
+        if not self._takes(room, lost, degraded=reading.degraded, label=label):
+            return
+        strip = strip.copy() if strip.base is not None else strip
+        number, denoised = reading.number.number, reading.denoiser_version is not None
+
+        async def repeat(call: CallContext) -> None:
+            async def clean(strips: np.ndarray) -> Cleaned:
+                cleaned = await cleaned_by(self._denoiser, widened(strips[0])[np.newaxis], call)
+                return Cleaned(cleaned.strips[:, :, : strip.shape[1]], cleaned.version)
+
+            async def classify(pieces: np.ndarray) -> Scores:
+                return await scored_by(self._classifier, pieces, call)
+
+            shadowed = await read_number(strip, clean=clean if denoised else None, classify=classify, length=length)
+            self._observer.number_compared(
+                NumberComparison(
+                    answered=number,
+                    shadowed=shadowed.number.number,
+                    denoiser_version=shadowed.denoiser_version,
+                    classifier_version=shadowed.classifier_version,
+                )
+            )
+
+        self._add(room, repeat, lost)
 
     async def close(self) -> None:
         """Give up what waits and what is under way, and let go of the model servers."""
@@ -106,37 +167,35 @@ class Shadow:
             await asyncio.wait((self._task,))
         await asyncio.gather(self._denoiser.close(), self._classifier.close())
 
+    def _takes(self, images: int, lost: Callable[[str], None], *, degraded: bool, label: str) -> bool:
+        """Is an answered call drawn, comparable, and is there room for so many images?"""
+        if self._draw() >= self._share or degraded or (label and label == self._label):
+            return False
+        if self._waiting_images + images > QUEUE_IMAGES:
+            lost("dropped")
+            return False
+        return True
+
+    def _add(
+        self, images: int, repeat: Callable[[CallContext], Coroutine[Any, Any, None]], lost: Callable[[str], None]
+    ) -> None:
+        self._waiting.append(_Call(images, time.monotonic() + AFTER_S, repeat, lost))
+        self._waiting_images += images
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._repeat_all())
+
     async def _repeat_all(self) -> None:
         """Until nothing waits."""
         while self._waiting:
             await asyncio.sleep(max(0.0, self._waiting[0].due_s - time.monotonic()))
             call = self._waiting.popleft()
-            self._waiting_images -= len(call.images)
+            self._waiting_images -= call.images
+            deadline = Deadline.after(DEADLINE_S)
             try:
-                self._observer.compared(await self._repeat(call))
+                await deadline.wait_for(call.repeat(CallContext(deadline)))
             except ServiceError as error:
-                self._observer.lost("failed", len(call.images))
+                call.lost("failed")
                 self._log(error)
-
-    async def _repeat(self, call: _Call) -> Comparison:
-        deadline = Deadline.after(DEADLINE_S)
-        reading = await deadline.wait_for(
-            read_digits(
-                call.images,
-                call.applied,
-                denoiser=self._denoiser,
-                classifier=self._classifier,
-                call=CallContext(deadline),
-            )
-        )
-        return Comparison(
-            answered=call.digits,
-            shadowed=reading.digits,
-            confidence_gained=reading.confidences - call.confidences,
-            latency_ratio=_in_models_ms(reading) / max(call.took_ms, 1e-3),
-            denoiser_version=reading.denoiser_version,
-            classifier_version=reading.classifier_version,
-        )
 
     def _log(self, error: ServiceError) -> None:
         now_s = time.monotonic()
