@@ -113,7 +113,9 @@ def is_white_on_black(grey: np.ndarray) -> bool:
 
     Noise of level 1 leaves at least 5 standard deviations of room to a border that is dark in itself.
     """
-    return bool(2 * np.count_nonzero(grey[_RING] > _HALF) <= _RING_PIXELS or _is_brighter_inside(grey))
+    bright = grey > _HALF
+    of_ring = np.count_nonzero(bright) - np.count_nonzero(bright[_RING_PX:-_RING_PX, _RING_PX:-_RING_PX])
+    return bool(2 * of_ring <= _RING_PIXELS or _is_brighter_inside(grey))
 
 
 def _is_brighter_inside(grey: np.ndarray) -> bool:

@@ -172,6 +172,7 @@ def _reader(
             call=call,
             without_denoiser=config.on_denoiser_failure == "classify",
         )
+        metrics.pictures_read(images, reading, config.min_confidence)
         if shadow is not None:
             shadow.offer(images, applied, reading)
         return reading

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.core.noise_level import estimate
-from services.core.preprocessing import to_unit
+from services.gateway.histograms import BatchHistogram
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.numbers import Cleaned, LineReading, Scores
 from services.gateway.shadow_metrics import ShadowMetrics
@@ -21,12 +21,17 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at impor
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _DIGITS = 10
-_OBSERVED = 64  # pictures of one request in the histograms of quality, at most
-_NOISE_EVERY = 4  # requests, one of which has its noise estimated: some 40 us of the event loop
+_OBSERVED = 64  # pictures of one call whose noise is estimated, at most
+_NOISE_EVERY = 4  # calls, one of which has the noise of its pictures estimated: some 10 us of the event loop for each
+_ACCEPTED = ((True, "yes"), (False, "no"))
 _CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # edges that the model cards' reference histograms have too
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 _LEVELS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _BATCH_IMAGES = 128
+
+
+# By whether a picture was accepted: certainty and confidence; and is_digit of all
+_Quality = tuple[dict[bool, tuple[BatchHistogram, BatchHistogram]], BatchHistogram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +71,26 @@ class Metrics:
             "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
         )
         self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
-        self._confidence = Histogram(
+        self._confidence = BatchHistogram(
             "cleardigits_confidence",
-            "Probability of the digit of each picture answered by /v1/recognize; its mean estimates the accuracy.",
+            "Probability of the digit of each picture read; its mean estimates the accuracy.",
             ["classifier_version", "accepted"],
             buckets=_CONFIDENCES,
             **named,
         )
-        self._certainty = Histogram(
+        self._certainty = BatchHistogram(
             "cleardigits_certainty",
-            "Confidence times is_digit of each picture answered by /v1/recognize.",
+            "Confidence times is_digit of each picture read.",
             ["classifier_version", "accepted"],
             buckets=_SHARES,
             **named,
         )
-        self._is_digit = Histogram(
+        self._is_digit = BatchHistogram(
             "cleardigits_is_digit", "Probability of one digit.", ["classifier_version"], buckets=_SHARES, **named
         )
-        self._noise_level = Histogram(
+        self._noise_level = BatchHistogram(
             "cleardigits_noise_level",
-            "Estimated noise of the pictures of one request in four.",
+            "Estimated noise of the pictures of one call in four.",
             buckets=_LEVELS,
             **named,
         )
@@ -135,7 +140,7 @@ class Metrics:
             **named,
         ).set(worker_restarts)
         self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
-        self._quality: dict[str, list[tuple[Histogram, Histogram]]] = {}  # likewise, by version of the classifier
+        self._quality: dict[str, _Quality] = {}  # likewise, by version of the classifier
         self._versions: dict[tuple[str, str], int] = {}  # (model, label) -> the version that answered last
         for model in ("denoiser", "classifier"):
             self._model_available.labels(model).set(0)
@@ -201,25 +206,25 @@ class Metrics:
         """What sees the calls of one batcher of strips or pieces."""
         return LineMetrics(self._waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage])
 
-    def answered(self, images: np.ndarray, reading: Reading, min_confidence: float) -> None:
-        """What one request was told, as far as it says something of quality: no label is needed for these."""
+    def pictures_read(self, images: np.ndarray, reading: Reading, min_confidence: float) -> None:
+        """A call of the chain, as far as it says something of quality: no label is needed for these."""
         version = str(reading.classifier_version)
-        certainties = reading.certainties
-        accepted = certainties >= min_confidence
         children = self._quality.get(version)
         if children is None:
-            children = self._quality[version] = [
-                (self._certainty.labels(version, outcome), self._confidence.labels(version, outcome))
-                for outcome in ("yes", "no")
-            ]
-        for (certainty, confidence), chosen in zip(children, (accepted, ~accepted), strict=True):
-            _observe(certainty, certainties[chosen])
-            _observe(confidence, reading.confidences[chosen])
+            outcomes = {
+                accepted: (self._certainty.labels(version, said), self._confidence.labels(version, said))
+                for accepted, said in _ACCEPTED
+            }
+            children = self._quality[version] = outcomes, self._is_digit.labels(version)
+        rows = list(zip(reading.certainties.tolist(), reading.confidences.tolist(), strict=True))
+        for accepted, (certainty, confidence) in children[0].items():
+            chosen = [row for row in rows if (row[0] >= min_confidence) is accepted]
+            certainty.observe_all([row[0] for row in chosen])
+            confidence.observe_all([row[1] for row in chosen])
         if reading.is_digit is not None:
-            _observe(self._is_digit.labels(version), reading.is_digit)
+            children[1].observe_all(reading.is_digit.tolist())
         if self._noise_turn == 0:
-            for level in estimate(to_unit(_some(images))).tolist():
-                self._noise_level.observe(level)
+            self._noise_level.observe_all(estimate(_some(images)).tolist())
         self._noise_turn = (self._noise_turn + 1) % _NOISE_EVERY
 
     def inferred(self, model: str, images: int, took_s: float) -> None:
@@ -303,13 +308,8 @@ class LineMetrics:
         self._stage.observe(answer.took_s)
 
 
-def _observe(histogram: Histogram, values: np.ndarray) -> None:
-    """Every value of a small request; of a large one, some spread evenly: the event loop must go on."""
-    for value in _some(values).tolist():
-        histogram.observe(value)
-
-
 def _some(values: np.ndarray) -> np.ndarray:
+    """All of a small batch; of a large one, some spread evenly: the event loop must go on."""
     return values[:: -(-len(values) // _OBSERVED) or 1]
 
 

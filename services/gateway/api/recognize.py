@@ -50,7 +50,6 @@ class Recognize:
         if not only_scores:
             self.intake.check_answer(len(images), options)
         reading = await self.reader.read(images, denoise=options.denoise, call=request.call)
-        self.metrics.answered(images, reading, self.min_confidence)
         if self.captures is not None:
             self.captures.offer(request.id, images, reading)
         for stage, spent_ms in reading.timings_ms.items():

@@ -65,7 +65,7 @@ def answered(metrics, images, confidences):
         denoiser_version=2,
         classifier_version=2,
     )
-    metrics.answered(images, reading, 0.6)
+    metrics.pictures_read(images, reading, 0.6)
 
 
 @pytest.fixture(scope="module")
