@@ -65,7 +65,7 @@ torture: $(DEV)/.done ## floods, kills, freezes, full disks, versions in a loop,
 tagged: $(DEV)/.done ## a million pictures known by their answers, from 64 clients: is any answer mixed up? (PICTURES=1000000 ARGS="--seed 2")
 	$(DEV)/bin/python -m tests.fuzz.tagged $(PICTURES:%=--pictures=%) $(ARGS)
 
-.PHONY: fuzz torture tagged
+.PHONY: fuzz torture tagged sizes
 
 ##@ Train
 
@@ -77,6 +77,9 @@ reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/repro
 
 held-out: $(TRAINING)/.done ## train without one noise kind at a time: how well is a kind read that was never seen? (ARGS="--epochs 3")
 	$(TRAINING)/bin/python -m training.held_out $(ARGS)
+
+sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of its cost: docs/results/sizes.md (ARGS="--epochs 100 --batch-size 512")
+	$(TRAINING)/bin/python -m training.sizes $(ARGS)
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
 	$(TRAINING)/bin/python -m training.fused $(ARGS)

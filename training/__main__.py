@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported; it logs much at start-up
 
 from services.core.noise import NOISES
-from training.config import RECIPES, TrainingConfig
+from training.config import RECIPES, SIZES, TrainingConfig
 from training.data import load_mnist, mnist_path, split
 from training.errors import TrainingError
 from training.extra import load_extra
@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.extra and args.recipe != SHIPPED_RECIPE:
         parser.error("--extra is for the default recipe")
+    if args.recipe not in SIZES and (args.teacher or args.start_from or args.hold_out):
+        parser.error(f"--teacher, --start-from and --hold-out are for {', '.join(SIZES)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     config = TrainingConfig(
@@ -43,19 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         start_from=args.start_from,
         models=args.models,
         extra=args.extra,
+        teacher=args.teacher,
+        batch_size=args.batch_size,
         validation=args.validation,
         hold_out=args.hold_out,
         trained=args.trained,
         measured=args.measured,
     )
     try:
-        return _run(config, args)
+        return _run(config, args, argv)
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_status
 
 
-def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
+def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] | None) -> int:
     data = split(load_mnist(mnist_path(args.mnist)), validation=config.validation, seed=config.seed)
     if config.trained:
         data = replace(data, train=data.train[: config.trained])
@@ -63,12 +67,17 @@ def _run(config: TrainingConfig, args: argparse.Namespace) -> int:
         data = replace(data, test=data.test[: config.measured])
     if config.extra:
         data = replace(data, extra=load_extra(Path(config.extra)))
-    from training import job  # TensorFlow, eight seconds: not for --help, a mistyped flag or missing data
+    from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
-    outcome = job.train(config, data, workdir)
+    outcome = runs.train(config, data, workdir)
     if args.fit_only:
         return 0
+    if runs.backend() != "tensorflow":  # which alone exports: another process loads the weights and goes on
+        command = [sys.executable, "-m", "training", *(sys.argv[1:] if argv is None else argv)]
+        os.execve(sys.executable, command, os.environ | {"KERAS_BACKEND": "tensorflow"})
+    from training import job
+
     measured = job.report(config, data, outcome, workdir)
     for name, value in outcome.figures.items():
         print(f"{name}: {value:.4f}")
@@ -107,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--extra", metavar="FILE", help="corrections.npz: labelled pictures that the default recipe mixes in"
     )
+    parser.add_argument(
+        "--teacher",
+        metavar="RUN",
+        help="folder of a finished run, of large say, whose answers are learnt beside the labels",
+    )
+    parser.add_argument("--batch-size", type=_positive, default=128, help="larger on a GPU (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: %(default)s)")
     parser.add_argument(
         "--validation",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.core.noise import Images, gaussian
-from training.chain import Chain
+from services.core.noise import gaussian
+from training.chain import Direct
 from training.data import Digits
 from training.outliers import outliers
 
@@ -19,21 +19,21 @@ RIDGE = 1e-9
 TEMPERATURES = np.geomspace(0.5, 2.0, 201)
 
 
-def calibrate(chain: Chain, validation: Digits, *, seed: int) -> float:
+def calibrate(model: Direct, validation: Digits, *, seed: int) -> float:
     """Scale the logits to suit validation images at every level best; answers the temperature."""
     rng = np.random.default_rng(seed)
     none = outliers(validation, len(validation), rng)
     probabilities, judged, judged_none = [], [], []
     for level in LEVELS:
-        answer = _read(chain, gaussian(validation.images, level, rng))
+        answer = model.answer(gaussian(validation.images, level, rng))
         probabilities.append(answer["probabilities"])
         judged.append(answer["is_digit"])
-        judged_none.append(_read(chain, gaussian(none, level, rng))["is_digit"])
+        judged_none.append(model.answer(gaussian(none, level, rng))["is_digit"])
     temperature = best_temperature(np.concatenate(probabilities), np.tile(validation.labels, len(LEVELS)))
-    logits = chain.classifier.get_layer("logits")
+    logits = model.classifier.get_layer("logits")
     logits.set_weights([weight / temperature for weight in logits.get_weights()])
     gain, offset = best_scaling(np.concatenate(judged), np.concatenate(judged_none))
-    judgement = chain.classifier.get_layer("judgement")
+    judgement = model.classifier.get_layer("judgement")
     kernel, bias = judgement.get_weights()
     judgement.set_weights([gain * kernel, gain * bias + offset])
     return temperature
@@ -69,8 +69,3 @@ def best_scaling(digits: np.ndarray, none: np.ndarray) -> tuple[float, float]:
 def _logit(probabilities: np.ndarray) -> np.ndarray:
     clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
     return np.log(clipped / (1 - clipped))
-
-
-def _read(chain: Chain, noisy: Images) -> dict[str, np.ndarray]:
-    denoised = chain.denoiser.predict(noisy, batch_size=500, verbose=0)
-    return chain.classifier.predict(denoised, batch_size=500, verbose=0)

@@ -17,12 +17,16 @@ def build_classifier(widths: Sequence[int] = (16, 40, 40, 72), judge_width: int 
     x = convolution(x, widths[1], stride=2)  # 7x7
     x = convolution(x, widths[2])
     x = convolution(x, widths[3], stride=2)  # 4x4
+    return keras.Model(images, outputs(x, judge_width), name="classifier")
+
+
+def outputs(x: keras.KerasTensor, judge_width: int = 16) -> dict[str, keras.KerasTensor]:
+    """What is read off the last feature maps."""
     digit = layers.Dense(10, name="logits")(layers.GlobalAveragePooling2D()(x))
     # Whether there is a second digit beside the first depends on where things are.
     judged = layers.Dense(judge_width, activation="relu", name="judge")(layers.Flatten()(x))
     judged = layers.Dense(1, activation="sigmoid", name="judgement")(judged)
-    outputs = {
+    return {
         "probabilities": layers.Softmax(name="probabilities")(digit),
         "is_digit": layers.Reshape((), name="is_digit")(judged),
     }
-    return keras.Model(images, outputs, name="classifier")

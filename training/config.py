@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-RECIPES = ("dense-autoencoder", "mlp", "fully-connected", "cnn", "denoise-then-classify", "default")
+TUTORIALS = ("dense-autoencoder", "mlp", "fully-connected", "cnn", "denoise-then-classify")
+SIZES = ("small", "direct-small", "default", "direct", "large", "direct-large")  # pairs and their controls
+RECIPES = (*TUTORIALS, *SIZES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,8 @@ class TrainingConfig:
     epochs: int | None = None  # None: what the recipe itself asks for
     start_from: int | None = None  # a version in `models` whose weights the default recipe begins with
     models: str = "models"
+    teacher: str | None = None  # the folder of a finished run, of `large` say, whose answers are learnt as well
+    batch_size: int = 128  # of the pairs and their controls
     extra: str | None = None  # a file of corrections that the default recipe mixes in
     validation: int = 5_000  # training images held back to choose by
     hold_out: str | None = None  # a noise kind the default recipe must not see

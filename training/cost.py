@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from training.export import IMAGE_SHAPE, onnx_predictor
@@ -35,21 +37,32 @@ def median_seconds(call: Callable[[], object], *, seconds: float = SECONDS) -> f
     return float(np.median(durations))
 
 
-def graph_cost(path: Path, *, seconds: float = SECONDS) -> dict[str, float]:
+def graph_cost(path: Path, *, seconds: float = SECONDS, batch: int = BATCH) -> dict[str, float]:
     """Microseconds per image of one ONNX file, one at a time and in batches."""
     predict = onnx_predictor(path, threads=1)
     rng = np.random.default_rng(0)
     cost = {}
-    for name, batch in (("single_us", 1), ("batch_us", BATCH)):
-        images = rng.random((batch, *IMAGE_SHAPE), dtype=np.float32)
+    for name, count in (("single_us", 1), ("batch_us", batch)):
+        images = rng.random((count, *IMAGE_SHAPE), dtype=np.float32)
         rounds = [median_seconds(partial(predict, images), seconds=seconds) for _ in range(ROUNDS)]
-        cost[name] = 1e6 * min(rounds) / batch
+        cost[name] = 1e6 * min(rounds) / count
     return cost
 
 
-def chain_cost(graphs: Sequence[Path], *, seconds: float = SECONDS) -> dict[str, float]:
+def flops(model: keras.Model) -> float:
+    """Of one picture of 28x28: two for each weight wherever it is applied, in convolutions and dense layers."""
+    sized = keras.models.clone_model(model, input_tensors=keras.Input(IMAGE_SHAPE))
+    total = 0
+    for layer in sized.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)):
+            spread = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+            total += 2 * math.prod(layer.kernel.shape) * math.prod(spread.shape[1:-1])
+    return float(total)
+
+
+def chain_cost(graphs: Sequence[Path], *, seconds: float = SECONDS, batch: int = BATCH) -> dict[str, float]:
     """The sum over the graphs of a chain."""
-    costs = [graph_cost(path, seconds=seconds) for path in graphs]
+    costs = [graph_cost(path, seconds=seconds, batch=batch) for path in graphs]
     return {name: sum(cost[name] for cost in costs) for name in costs[0]}
 
 

@@ -1,12 +1,13 @@
-"""Batches made ahead in another process and handed over in shared memory: a step finds its arrays ready, uncopied.
+"""Batches made ahead in other processes and handed over in shared memory: a step finds its arrays ready, uncopied.
 
-The process imports NumPy and OpenCV alone, so that it starts in a second and never holds what a GPU needs.
+The processes import NumPy and OpenCV alone, so that each starts in a second and holds nothing that a GPU needs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Semaphore
@@ -19,39 +20,49 @@ import numpy as np
 from training.batches import Batch, BatchMaker
 from training.errors import TrainingError
 
-SLOTS = 6
+SLOTS = 6  # of each maker
+MAKERS = max(1, (os.cpu_count() or 1) // 3)  # processes; a step on a GPU waits for more than one makes
 PATIENCE_S = 120.0
 ALIVE_S = 1.0  # how often the producer looks whether the trainer is still there
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 class Feed:
-    """A producer of batches; `epoch(n)` yields views that hold until the next one is asked for."""
+    """Producers of batches in turn; `epoch()` yields views that hold until the next one is asked for."""
 
-    def __init__(self, maker: BatchMaker, *, first_epoch: int, epochs: int) -> None:
+    def __init__(self, maker: BatchMaker, *, first_epoch: int, epochs: int, makers: int = MAKERS) -> None:
         example = maker.make(0, 0)
         self._shapes = {name: (array.shape, array.dtype) for name, array in example.items()}
         self._steps = maker.steps
         context = multiprocessing.get_context("spawn")
-        self._free, self._ready = context.Semaphore(SLOTS), context.Semaphore(0)
-        self._memory = SharedMemory(create=True, size=SLOTS * sum(array.nbytes for array in example.values()))
-        self._process = context.Process(
-            target=_produce,
-            args=(maker, self._memory.name, self._shapes, self._free, self._ready, range(first_epoch, epochs)),
-            daemon=True,
-        )
-        self._process.start()
+        self._free = [context.Semaphore(SLOTS) for _ in range(makers)]
+        self._ready = [context.Semaphore(0) for _ in range(makers)]
+        size = sum(array.nbytes for array in example.values())
+        self._memory = SharedMemory(create=True, size=makers * SLOTS * size)
+        todo = range(first_epoch * maker.steps, epochs * maker.steps)
+        self._processes = [
+            context.Process(
+                target=_produce,
+                args=(maker, self._memory.name, self._shapes, free, ready, todo[number::makers], number),
+                daemon=True,
+            )
+            for number, (free, ready) in enumerate(zip(self._free, self._ready, strict=True))
+        ]
+        for process in self._processes:
+            process.start()
         self._taken = 0
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch."""
-        slots = _slots(self._memory, self._shapes)
+        makers = len(self._processes)
+        slots = _slots(self._memory, self._shapes, makers * SLOTS)
         for _ in range(self._steps):
-            if not self._ready.acquire(timeout=PATIENCE_S):
+            turn, number = divmod(self._taken, makers)
+            if not self._ready[number].acquire(timeout=PATIENCE_S):
                 raise TrainingError(f"no batch within {PATIENCE_S:.0f} s; the process that makes them has stopped")
-            yield slots[self._taken % SLOTS]
+            yield slots[number * SLOTS + turn % SLOTS]
             self._taken += 1
-            self._free.release()
+            self._free[number].release()
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +70,10 @@ class Feed:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        self._process.join()
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
         self._memory.close()
         self._memory.unlink()
 
@@ -79,21 +92,19 @@ def _produce(
     shapes: dict[str, tuple[tuple[int, ...], np.dtype]],
     free: Semaphore,
     ready: Semaphore,
-    epochs: range,
+    batches: range,
+    number: int,
 ) -> None:
     cv2.setNumThreads(1)  # pictures are too small to be shared between threads
     memory = SharedMemory(memory_name)
-    slots = _slots(memory, shapes)
-    made = 0
-    for epoch in epochs:
-        for step in range(maker.steps):
-            batch = maker.make(epoch, step)
-            if not _granted(free):
-                return
-            for name, array in slots[made % SLOTS].items():
-                array[...] = batch[name]
-            made += 1
-            ready.release()
+    slots = _slots(memory, shapes, (number + 1) * SLOTS)[number * SLOTS :]
+    for turn, which in enumerate(batches):
+        batch = maker.make(*divmod(which, maker.steps))
+        if not _granted(free):
+            return
+        for name, array in slots[turn % SLOTS].items():
+            array[...] = batch[name]
+        ready.release()
     while _granted(free):  # the memory belongs to both: stay until ended
         pass
 
@@ -107,10 +118,10 @@ def _granted(free: Semaphore) -> bool:
     return True
 
 
-def _slots(memory: SharedMemory, shapes: dict[str, tuple[tuple[int, ...], np.dtype]]) -> list[Batch]:
+def _slots(memory: SharedMemory, shapes: dict[str, tuple[tuple[int, ...], np.dtype]], count: int) -> list[Batch]:
     slots: list[Batch] = []
     start = 0
-    for _ in range(SLOTS):
+    for _ in range(count):
         slot = {}
         for name, (shape, dtype) in shapes.items():
             slot[name] = np.ndarray(shape, dtype, memory.buf, start)

@@ -18,7 +18,7 @@ import keras
 
 from services.core.metrics import accuracy
 from services.core.noise import NOISES
-from training import job
+from training import runs
 from training.config import TrainingConfig
 from training.data import Dataset, load_mnist, mnist_path, split
 from training.errors import TrainingError
@@ -55,7 +55,7 @@ def read_after(config: TrainingConfig, data: Dataset, workdir: Path) -> dict[str
     results = workdir / "accuracy.json"
     if not results.exists():
         keras.backend.clear_session()
-        outcome = job.train(config, data, workdir)
+        outcome = runs.train(config, data, workdir)
         denoiser, classifier = outcome.denoiser, outcome.classifier
         assert denoiser is not None and classifier is not None  # the recipe makes both
         kinds = [config.hold_out] if config.hold_out else list(NOISES)

@@ -1,11 +1,10 @@
-"""The training job: run a recipe, measure what it made, draw it, publish it."""
+"""The training job, after training: measure what a recipe made, draw it, publish it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from training import gate, plots
 from training.card import make_card
 from training.config import TrainingConfig
 from training.data import Dataset
-from training.errors import TrainingError
 from training.export import Exportable, check_version, new_version, onnx_predictor, to_onnx, write_version
 from training.measure import HEADLINE, Measurements, Predict, measure, noisy_test_images
-from training.recipes import Outcome, find
+from training.recipes import Outcome
+from training.runs import writing
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +23,9 @@ SHOWN_PICTURES = 12
 SHOWN_MISTAKES = 16
 
 
-def train(config: TrainingConfig, data: Dataset, workdir: Path) -> Outcome:
-    """Run the recipe; with a `workdir` that an interrupted run left behind, go on from there."""
-    _open_run(workdir, config, data)
-    with _writing(workdir):
-        return find(config.recipe).run(data, config, workdir)
-
-
 def report(config: TrainingConfig, data: Dataset, outcome: Outcome, workdir: Path) -> Measurements | None:
     """Measure what the recipe made on the test images, in the serving engine, and write results.json and the plots."""
-    with _writing(workdir):
+    with writing(workdir):
         predictors: dict[str, Predict] = {}
         for exportable in exportables(outcome):
             path = workdir / f"{exportable.name}.onnx"
@@ -138,29 +130,3 @@ def _draw(measured: Measurements, denoise: Any, classify: Any, data: Dataset, wo
     stages = (clean, noisy, denoised) if denoise else (clean, noisy)
     if surest:
         plots.mistakes([pictures[surest] for pictures in stages], captions, workdir / "mistakes.webp")
-
-
-def _open_run(workdir: Path, config: TrainingConfig, data: Dataset) -> None:
-    """Make the run folder, or check that what is in it was started with the same settings."""
-    path = workdir / "config.json"
-    settings = config.as_dict() | ({"extra_sha256": data.extra.sha256} if data.extra else {})
-    with _writing(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            found = TrainingConfig().as_dict() | json.loads(path.read_text())  # a run may be older than a setting
-            if found != settings:
-                difference = _difference(found, settings)
-                raise TrainingError(f"{workdir} holds another run, {difference}; remove it or choose another --run-dir")
-        path.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {found.get(key)} not {value}" for key, value in wanted.items() if found.get(key) != value)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise TrainingError(f"cannot write into the run folder {folder}: {exc}") from exc

@@ -18,9 +18,10 @@ from typing import Any
 
 from services.core.model_digest import CARD, newest, pair
 from training import cost, plots
-from training.config import RECIPES
+from training.config import TUTORIALS
 from training.recipes import find
 
+RECIPES = (*TUTORIALS, "default")
 KEPT_PLOTS = {
     "dense-autoencoder": ("pictures", "curves"),
     "mlp": ("curves",),

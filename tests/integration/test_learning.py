@@ -15,7 +15,7 @@ from services.core.noise import gaussian
 from services.evaluator.corrections.__main__ import main as corrections
 from tests.support.drawings import hollow, in_mnist_frame
 from tests.support.stack import MODELS, SHIPPED, running_stack
-from training import job
+from training import job, runs
 from training.config import TrainingConfig
 from training.data import split
 from training.extra import load_extra
@@ -94,7 +94,7 @@ def test_what_was_read_badly_is_corrected_learnt_and_read_better(tmp_path, rng, 
         data = split(arrays, validation=500, seed=1)
         config = TrainingConfig(start_from=SHIPPED, models=str(models), epochs=EPOCHS, extra=str(exported))
         data = dataclasses.replace(data, test=data.test[:50], extra=extra)
-        outcome = job.train(config, data, tmp_path / "run")
+        outcome = runs.train(config, data, tmp_path / "run")
         measured = job.report(config, data, outcome, tmp_path / "run")
         published = job.publish(config, data, outcome, measured, models)
         ends = time.monotonic() + 60

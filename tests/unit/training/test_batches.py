@@ -69,9 +69,10 @@ def test_the_last_epochs_show_more_digits_as_they_were_written(digits):
     assert 130 < originals_in(2) < 230
 
 
-def test_batches_made_ahead_are_the_very_same(digits):
+@pytest.mark.parametrize("makers", [1, 2])
+def test_batches_made_ahead_are_the_very_same(digits, makers):
     shown = maker(digits)
-    with Feed(shown, first_epoch=1, epochs=3) as feed:
+    with Feed(shown, first_epoch=1, epochs=3, makers=makers) as feed:
         for epoch in (1, 2):
             for step, batch in enumerate(feed.epoch()):
                 expected = shown.make(epoch, step)

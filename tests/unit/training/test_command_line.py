@@ -9,7 +9,10 @@ from training.recipes import find
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--recipe", "magic"], ["--epochs", "0"], ["--measured", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]],
+    [
+        *(["--recipe", "magic"], ["--epochs", "0"], ["--measured", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]),
+        *(["--recipe", "cnn", "--teacher", "runs/large"], ["--recipe", "mlp", "--start-from", "1"]),
+    ],
 )
 def test_what_it_does_not_know_is_refused(wrong, capsys):
     with pytest.raises(SystemExit) as refusal:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from services.core.noise import NOISES
 from tests.support.digits import synthetic_mnist
 from tests.support.tiny_training import tiny_outcome
-from training import job
+from training import job, runs
 from training.chain import Chain
 from training.classifier import build_classifier
 from training.config import TrainingConfig
@@ -37,7 +37,7 @@ def data():
 def run(data, tmp_path_factory):
     """The default recipe, trained for two short epochs and measured."""
     config, workdir = TrainingConfig(epochs=2, validation=64), tmp_path_factory.mktemp("run")
-    outcome = job.train(config, data, workdir)
+    outcome = runs.train(config, data, workdir)
     return config, outcome, job.report(config, data, outcome, workdir), workdir
 
 
@@ -60,7 +60,7 @@ def test_training_makes_the_loss_fall(run):
 def test_a_finished_run_is_not_trained_again(run, data):
     config, outcome, _, workdir = run
 
-    again = job.train(config, data, workdir)
+    again = runs.train(config, data, workdir)
 
     assert again.history == outcome.history
     for weight, same in zip(outcome.classifier.get_weights(), again.classifier.get_weights(), strict=True):
@@ -71,7 +71,7 @@ def test_a_run_folder_of_other_settings_is_refused(run, data):
     config, _, _, workdir = run
 
     with pytest.raises(TrainingError, match="holds another run, seed 1 not 2"):
-        job.train(dataclasses.replace(config, seed=2), data, workdir)
+        runs.train(dataclasses.replace(config, seed=2), data, workdir)
 
 
 def test_the_report_holds_figures_and_pictures(run):
@@ -110,7 +110,7 @@ def test_training_starts_from_a_published_version(models, run, data):
         for weight, same in zip(exportable.model.get_weights(), started.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, same)
     with pytest.raises(ExportError, match="there is no version in"):
-        job.train(TrainingConfig(start_from=9, models=str(models)), data, models / "run")
+        runs.train(TrainingConfig(start_from=9, models=str(models)), data, models / "run")
     with pytest.raises(ExportError, match="another network"):
         load_version(build_classifier(widths=(8, 8, 8, 8)), models / "classifier" / "1")
 
@@ -153,7 +153,7 @@ def test_neither_model_appears_when_one_cannot_be_written(run, data, tmp_path):
 
 
 def test_a_small_network_learns_the_drawn_digits(data, tmp_path):
-    outcome = job.train(TrainingConfig(recipe="mlp", epochs=12), data, tmp_path)
+    outcome = runs.train(TrainingConfig(recipe="mlp", epochs=12), data, tmp_path)
 
     assert outcome.figures["test accuracy"] > 0.9
 

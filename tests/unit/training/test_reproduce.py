@@ -6,8 +6,8 @@ import pytest
 
 from services.core.model_digest import pair, stamps
 from training import reproduce
-from training.config import RECIPES
 from training.measure import LEVELS
+from training.reproduce import RECIPES
 
 
 def measured(accuracy):
