@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -21,6 +22,7 @@ STALLED_S = 10.0  # without a byte of a body, or without a byte of an answer tha
 LINGER_S = 2.0
 _SWEEP_S = 0.5
 _BACKLOG = 2048
+_UNSENT_BYTES = 64 * 1024  # in the kernel, of one connection: its buffer would grow to megabytes that nobody reads
 
 
 class HttpServer:
@@ -59,6 +61,8 @@ class HttpServer:
         host, port = sock.getsockname()[:2]
         app = create_app(self._gateway, self.loop)
         self._routes = Routes(self._gateway, app, self._threads, server=(host, port))
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)  # connections inherit it
         self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG)
         self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)
 

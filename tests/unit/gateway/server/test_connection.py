@@ -205,6 +205,25 @@ def test_a_client_that_never_reads_is_cut_off(monkeypatch):
         assert host.ask("/healthz", method="GET").status == 200
 
 
+def test_answers_are_not_made_far_ahead_of_a_client_that_does_not_read():
+    """They were 44 of 50, 64 KB each, in a buffer of the kernel's: 200 such clients took the workers for seconds."""
+    with listening() as host, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", host.port))
+        sock.sendall(b"GET /openapi.yaml HTTP/1.1\r\nhost: x\r\n\r\n" * 50)
+        made = [-1.0, 0.0]
+        while made[-1] > made[-2]:  # until no more are made
+            time.sleep(0.5)
+            made.append(counted(host, "/openapi.yaml"))
+
+    assert 0 < made[-1] < 20
+
+
+def counted(host: Host, route: str) -> float:
+    labels = {"route": route, "status": "200"}
+    return host.gateway.metrics.registry.get_sample_value("cleardigits_requests_total", labels) or 0.0
+
+
 def test_a_flood_of_silent_connections_is_no_outage():
     """2,048 silent connections were one: none was closed, and no request was answered in 100 s."""
     with listening(max_connections=20, max_connections_per_address=20) as host, contextlib.ExitStack() as ends:
