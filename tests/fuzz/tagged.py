@@ -31,7 +31,7 @@ NEAR = 1e-4
 _CANDIDATES = 6000
 _PATH = "/v1/recognize?preprocess=none&include=probabilities"
 _TIMEOUT_MS = 60_000
-_REFUSED = (429, 503)
+_REFUSED = (429, 503, 504)  # for want of room or time
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     known = choose(chosen.seed)
     queue = str(chosen.clients * MOST_IMAGES)  # that of each worker: no client need come again
-    settings = {"WORKERS": str(chosen.workers), "QUEUE_IMAGES": queue, "ACCESS_LOG": "errors"}
+    patience = str(_TIMEOUT_MS / 1e3)
+    settings = {"QUEUE_IMAGES": queue, "PREDICT_TIMEOUT_S": patience, "ACCESS_LOG": "errors"}
+    settings["WORKERS"] = str(chosen.workers)
     with tempfile.TemporaryDirectory() as lanes, running_stack(gateway=settings, lanes=Path(lanes)) as stack:
         started_s = time.monotonic()
         counts = send(stack.url, known, pictures=chosen.pictures, clients=chosen.clients, seed=chosen.seed)
