@@ -18,7 +18,7 @@ from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
 from services.gateway.api.oip import OpenInference
 from services.gateway.api.oip_grpc import OpenInferenceGrpc
-from services.gateway.api.oip_numbers import Numbers
+from services.gateway.api.oip_numbers import Numbers, NumbersModel
 from services.gateway.api.operations import Operation, Receive, respond
 from services.gateway.api.read import Read
 from services.gateway.api.readiness import ModelStatus, ReadinessCheck, probe_operations
@@ -76,18 +76,20 @@ class Gateway:
         self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)
-        inference = Inference(models, readiness, self.limits, self.metrics)
+        numbers = NumbersModel(self.lines, models[CHAIN], self.metrics, config.min_confidence)
+        inference = Inference(models, numbers, readiness, self.limits, self.metrics)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
             *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),
             *Feedback(self.captures).operations(),
             *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
-            *Numbers(inference, intake, self.lines, self.metrics, config.min_confidence).operations(),
+            *Numbers(numbers, inference, intake).operations(),
             *OpenInference(inference, intake).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),
             *probe_operations(readiness, self.metrics),
         )
-        self.grpc_operations = tuple(OpenInferenceGrpc(inference, intake).operations())  # no host of HTTP has them
+        # No host of HTTP has them.
+        self.grpc_operations = tuple(OpenInferenceGrpc(inference, numbers, intake).operations())
 
     async def start(self) -> None:
         """Start what the first request would have to wait for."""

@@ -6,9 +6,11 @@ import json
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
+from services.gateway.limits import Limits
 from tests.support.bars import bar_classifier, png
 from tests.support.fakes import fake_denoiser
 from tests.support.hosts import running
@@ -112,8 +114,40 @@ def test_a_binary_tensor_that_does_not_hold_its_elements_is_refused(host, tensor
     assert "does not hold the 1 pictures" in json.loads(reply.body)["error"]
 
 
-def test_the_model_describes_itself(host):
-    described = json.loads(host.ask("/v2/models/numbers", method="GET").body)
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_the_model_describes_itself(host, version):
+    described = json.loads(host.ask(f"/v2/models/numbers{version}", method="GET").body)
+    configured = json.loads(host.ask(f"/v2/models/numbers{version}/config", method="GET").body)
 
-    assert described["inputs"] == [{"name": "pictures", "datatype": "BYTES", "shape": [-1]}]
+    assert described["versions"] == ["1"]
+    assert described["inputs"] == [{"name": "pictures", "datatype": "BYTES", "shape": [-1, 1]}]
     assert [output["name"] for output in described["outputs"]] == ["number", "confidence", "accepted"]
+    assert configured["input"] == [{"name": "pictures", "data_type": "TYPE_STRING", "dims": [1]}]
+    assert [output["data_type"] for output in configured["output"]] == ["TYPE_STRING", "TYPE_FP32", "TYPE_BOOL"]
+    assert configured["max_batch_size"] == Limits().max_lines
+
+
+def test_calls_are_counted(host):
+    def counted() -> dict:
+        return json.loads(host.ask("/v2/models/numbers/stats", method="GET").body)["model_stats"][0]
+
+    before = counted()
+    infer(host, "12", "3")
+    after = counted()
+
+    assert after["inference_count"] - before["inference_count"] == 2
+    assert after["execution_count"] - before["execution_count"] == 1
+
+
+def test_another_version_is_not_there(host):
+    assert infer(host, "12", model_version="1").as_numpy("number").tolist() == [b"12"]
+    with pytest.raises(InferenceServerException, match="model numbers has no version 2; there is 1"):
+        infer(host, "12", model_version="2")
+
+
+def test_parameters_for_triton_itself_mean_nothing_and_others_are_refused(host):
+    tritons = {"priority": 1, "timeout": 10**6, "sequence_id": 7, "sequence_start": True, "sequence_end": True}
+
+    assert infer(host, "12", **tritons).as_numpy("number").tolist() == [b"12"]
+    with pytest.raises(InferenceServerException, match="no parameter is called 'lenght'"):
+        infer(host, "12", parameters={"lenght": 2})

@@ -8,6 +8,8 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from google.protobuf.json_format import ParseDict
+from tritonclient.grpc import model_config_pb2 as model_config
 from tritonclient.grpc import service_pb2 as theirs
 from tritonclient.utils import InferenceServerException
 
@@ -20,8 +22,9 @@ from tests.support.hosts import flask_client, grpc_running
 
 ROOT = Path(__file__).parents[2]
 SERVICE = "/inference.GRPCInferenceService/"
-MODELS = ("digits", "denoiser", "classifier")
-MESSAGES = [name for name, message in vars(ours).items() if hasattr(message, "DESCRIPTOR") and name[0] != "_"]
+MODELS = ("digits", "denoiser", "classifier", "numbers")
+MESSAGES = list(ours.DESCRIPTOR.message_types_by_name)
+THEIRS = {**theirs.DESCRIPTOR.message_types_by_name, **model_config.DESCRIPTOR.message_types_by_name}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,12 @@ def differences(ours, theirs) -> list[str]:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_field_has_their_number_name_and_type(name):
-    assert differences(getattr(ours, name).DESCRIPTOR, getattr(theirs, name).DESCRIPTOR) == []
+    assert differences(getattr(ours, name).DESCRIPTOR, THEIRS[name]) == []
+
+
+def test_every_datatype_has_their_number():
+    for name, number in ours.DataType.items():
+        assert model_config.DataType.Value(name) == number
 
 
 def test_every_method_is_one_of_theirs(gateway):
@@ -121,6 +129,33 @@ def test_models_are_described_as_over_http(client, gateway):
                 tensor["shape"] = [int(size) for size in tensor["shape"]]  # JSON of protobuf writes int64 as strings
 
             assert said == http.get(f"/v2/models/{model}").json
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_are_configured_as_over_http(client, gateway, model):
+    """Triton's clients read the same message from the JSON of HTTP."""
+    said = client.get_model_config(model).config
+    with flask_client(gateway) as http:
+        over_http = ParseDict(http.get(f"/v2/models/{model}/config").json, model_config.ModelConfig())
+
+    assert said == over_http
+
+
+def test_calls_are_counted_of_one_model_and_of_all(client, images):
+    def counted(name: str = "digits") -> list[theirs.ModelStatistics]:
+        return list(client.get_inference_statistics(name).model_stats)
+
+    (before,) = counted()
+    client.infer("digits", [tensor_of(images)])
+    (after,) = counted()
+
+    assert (after.name, after.version) == ("digits", "1")
+    assert after.inference_count - before.inference_count == len(images)
+    for stage in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        grown = getattr(after.inference_stats, stage).count - getattr(before.inference_stats, stage).count
+        assert grown == 1, stage
+    assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
+    assert [each.name for each in counted("")] == list(MODELS)
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
@@ -283,7 +318,7 @@ def test_numbers_that_no_picture_holds_are_refused(client, value):
 
 
 def test_what_is_no_message_is_refused(channel):
-    for method in ("ModelReady", "ModelMetadata", "ModelInfer"):
+    for method in ("ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "ModelInfer"):
         with pytest.raises(grpc.RpcError) as failed:
             channel.unary_unary(SERVICE + method)(b"\xff" * 9, timeout=20)
 
@@ -294,6 +329,8 @@ def test_what_is_no_message_is_refused(channel):
 def test_models_and_versions_that_are_not_there(client, images):
     for ask in (
         lambda: client.get_model_metadata("other"),
+        lambda: client.get_model_config("other"),
+        lambda: client.get_inference_statistics("other"),
         lambda: client.is_model_ready("digits", "2"),
         lambda: client.infer("denoiser", [tensor_of(images)], model_version="9"),
     ):
@@ -305,7 +342,7 @@ def test_models_and_versions_that_are_not_there(client, images):
 
 def test_methods_that_are_not_offered_are_unimplemented(client):
     with pytest.raises(InferenceServerException, match="Method not found") as failed:
-        client.get_model_config("digits")
+        client.get_trace_settings("digits")
 
     assert failed.value.status() == "StatusCode.UNIMPLEMENTED"
 

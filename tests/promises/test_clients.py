@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from services.core.preprocessing import to_digit
 from tests.support.drawings import on_canvas, on_paper
 
 DIGITS = np.arange(10)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,12 @@ def address(home) -> str:
 def client(address):
     with triton.InferenceServerClient(address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def number() -> np.ndarray:
+    """A file that shows 244947, as a tensor of BYTES."""
+    return np.array([(ROOT / "docs/samples/number-244947-form.png").read_bytes()], np.object_)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +56,9 @@ def test_triton_client_finds_everything_in_place(client):
         "model_configuration",
         "statistics",
     ]
-    for model in ("digits", "denoiser", "classifier"):
+    for model in ("digits", "denoiser", "classifier", "numbers"):
         assert client.is_model_ready(model)
-        assert client.get_model_metadata(model)["inputs"][0]["name"] == "images"
+        assert client.get_model_metadata(model)["inputs"][0]["name"] == ("pictures" if model == "numbers" else "images")
     assert not client.is_model_ready("other")
 
 
@@ -102,7 +110,23 @@ def test_triton_client_finds_what_perf_analyzer_asks_first(client, images):
     assert config["max_batch_size"] >= len(images)
     assert [part["dims"] for part in config["input"]] == [[28, 28, 1]]
     assert after["inference_count"] >= before["inference_count"] + len(images)
-    assert len(client.get_inference_statistics()["model_stats"]) == 3
+    assert len(client.get_inference_statistics()["model_stats"]) == 4
+
+
+def test_perf_analyzer_presses_numbers(client, number):
+    """It sends (n, 1) as the configuration says, and finds the version it pressed by calls that were queued."""
+    config = client.get_model_config("numbers")
+    before = client.get_inference_statistics("numbers")["model_stats"][0]
+    pictures = triton.InferInput("pictures", [1, *config["input"][0]["dims"]], "BYTES")
+    pictures.set_data_from_numpy(number[:, None])
+    result = client.infer("numbers", [pictures], parameters={"length": "3-8"}, priority=1, timeout=10**6)
+    after = client.get_inference_statistics("numbers", "1")["model_stats"][0]
+
+    assert result.as_numpy("number").tolist() == [b"244947"]
+    assert client.get_model_metadata("numbers")["inputs"][0]["shape"] == [-1, *config["input"][0]["dims"]]
+    assert after["version"] == "1"
+    for stage in ("queue", "compute_input", "compute_infer", "compute_output"):
+        assert after["inference_stats"][stage]["count"] > before["inference_stats"][stage]["count"]
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -116,12 +140,22 @@ def test_triton_client_is_told_the_best_classes(client, images, binary):
     assert [int(label.split(":")[1]) for label in best] == DIGITS.tolist()
 
 
-def test_kserve_v1_client_is_told_that_the_server_is_live(home):
-    """`is_server_live(url, headers={"accept": "application/json"})`: it asks for the page's address."""
-    answer = requests.get(f"{home.url}/", headers={"accept": "application/json"}, timeout=5)
+def test_kserve_v1_client_is_told_that_the_server_is_live_and_the_model_ready(home):
+    """`is_server_live(url, headers={"Accept": "application/json"})` asks for the page's address."""
+    alive = requests.get(f"{home.url}/", headers={"Accept": "application/json"}, timeout=5)
+    model = requests.get(f"{home.url}/v1/models/digits", headers={"Accept": "*/*"}, timeout=5)
 
-    assert answer.json() == {"status": "alive"}
-    assert requests.get(f"{home.url}/", timeout=5).headers["content-type"].startswith("text/html")
+    assert alive.json() == {"status": "alive"}
+    assert model.json()["ready"] is True
+
+
+def test_what_fetches_a_preview_of_a_link_gets_the_page(home):
+    """It names no type, as KServe's client and curl, and may ask for the first 32 KiB alone."""
+    for headers in ({"Accept": "*/*"}, {"Accept": "*/*", "Range": "bytes=0-32768"}):
+        answer = requests.get(f"{home.url}/", headers=headers, timeout=5)
+
+        assert answer.headers["content-type"].startswith("text/html")
+        assert 'property="og:image"' in answer.text[:32768]
 
 
 def test_chain_and_its_halves_agree(client, images):

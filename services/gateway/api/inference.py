@@ -11,8 +11,9 @@ from typing import Any
 from services import __version__
 from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, ServiceError, TooLargeError
 from services.gateway.admission.context import Request
-from services.gateway.api.offered_models import CHAIN, IMAGES, Inferred, OfferedModel
+from services.gateway.api.offered_models import CHAIN, DescribedModel, Inferred, OfferedModel
 from services.gateway.api.oip_messages import InferRequest, check_answer
+from services.gateway.api.oip_numbers_messages import NUMBERS
 from services.gateway.api.readiness import ReadinessCheck
 from services.gateway.api.triton import can_classify, configuration, statistics
 from services.gateway.limits import Limits
@@ -27,10 +28,17 @@ class Inference:
     """The models by name and version. A version of None or "" is whichever there is."""
 
     def __init__(
-        self, models: Mapping[str, OfferedModel], readiness: ReadinessCheck, limits: Limits, metrics: Metrics
+        self,
+        models: Mapping[str, OfferedModel],
+        numbers: DescribedModel,
+        readiness: ReadinessCheck,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
-        self.names = tuple(models)
+        """`models` are asked here; `numbers`, which is asked with pictures, is only described."""
         self._models = models
+        self._described: Mapping[str, DescribedModel] = {**models, NUMBERS: numbers}
+        self.names = tuple(self._described)
         self._readiness = readiness
         self._limits = limits
         self._metrics = metrics
@@ -44,36 +52,42 @@ class Inference:
 
     async def check_model_ready(self, name: str, version: str | None) -> None:
         """NotFoundError where there is no such model, ModelUnavailableError where it cannot be asked."""
-        model = await self.find(name, version)
+        model = await self.known(name, version)
         if not await model.versions():
             raise ModelUnavailableError(f"no version of {name} is available")
 
     async def describe(self, name: str, version: str | None) -> dict[str, Any]:
         """What a model takes and gives."""
-        model = await self.find(name, version)
+        model = await self.known(name, version)
         return {
             "name": name,
             "versions": await model.versions(),
             "platform": model.platform,
-            "inputs": [IMAGES],
+            "inputs": model.inputs,
             "outputs": model.outputs,
         }
 
     async def configuration(self, name: str, version: str | None) -> dict[str, object]:
         """The same as Triton's configuration of a model."""
-        return configuration(name, await self.describe(name, version), max_images=self._limits.max_images)
+        most = self._limits.max_lines if name == NUMBERS else self._limits.max_images
+        return configuration(name, await self.describe(name, version), max_images=most)
 
     async def statistics(self, name: str, version: str | None) -> dict[str, object]:
         """How often a model was called by name, and how long that took; as Triton says it, for its newest version."""
-        model = await self.find(name, version)
+        model = await self.known(name, version)
         newest = next(iter(await model.versions()), "")
         return statistics(name, version or newest, self._metrics.inferences(name))
 
     async def find(self, name: str, version: str | None) -> OfferedModel:
+        """The model to ask with images, if it has that version now."""
+        await self.known(name, version)
+        return self._models[name]
+
+    async def known(self, name: str, version: str | None) -> DescribedModel:
         """The model, if it has that version now."""
-        model = self._models.get(name)
+        model = self._described.get(name)
         if model is None:
-            raise NotFoundError(f"no model is called {name[:60]}; there are {', '.join(self._models)}")
+            raise NotFoundError(f"no model is called {name[:60]}; there are {', '.join(self.names)}")
         if version and version not in (versions := await model.versions()):
             there_is = ", ".join(versions) or "none available"
             raise NotFoundError(f"model {name} has no version {version[:40]}; there is {there_is}")

@@ -18,7 +18,8 @@ from services.core.lines.strip import Strip
 from services.gateway.api.bodies import read_request
 from services.gateway.api.line_bodies import read_lines
 from services.gateway.api.line_options import LineOptions
-from services.gateway.api.oip_grpc_messages import ModelInfer, read_model_infer
+from services.gateway.api.oip_grpc_messages import ModelInfer, parsed
+from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, read_call
 from services.gateway.api.oip_messages import InferRequest, read_infer_request
 from services.gateway.api.oip_numbers_messages import Reply, read_numbers_request
 from services.gateway.api.options import Options, options_of, told
@@ -27,6 +28,7 @@ from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.decoding.frames import Frame, Part
 from services.gateway.limits import Limits
+from services.pb import open_inference_pb2 as pb
 
 TASKS = "services.gateway.api.tasks"  # for Decoders
 SMALL_BYTES = 16 * 1024  # of a body, before and after it is inflated
@@ -100,8 +102,7 @@ class Intake:
         arguments = {"header_length": header_length, **self._common(encoding)}
         answer = await self._decoders.run("numbers", [body], arguments, until_s=until_s)
         strips, options = _lines(answer)
-        reply = answer.head["reply"]
-        return strips, options, Reply(**{**reply, "outputs": tuple(reply["outputs"])})
+        return strips, options, _reply(answer.head["reply"])
 
     async def infer(
         self, body: bytes, *, header_length: str | None, encoding: str | None, until_s: float
@@ -114,12 +115,19 @@ class Intake:
         answer = await self._decoders.run("infer", [body], arguments, until_s=until_s)
         return _infer_request(answer.head, answer.parts)
 
-    async def model_infer(self, body: bytes, *, until_s: float) -> ModelInfer:
-        """The same as a message of gRPC, which has undone its compression."""
+    async def model_infer(self, body: bytes, *, until_s: float) -> ModelInfer | NumbersInfer:
+        """A message of gRPC, which has undone its compression: for digits or for numbers."""
         if len(body) <= SMALL_BYTES:
-            return read_model_infer(body)
+            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            try:
+                return read_call(parsed(pb.ModelInferRequest, body), limits=self._limits, decode=decode)
+            except NotSmallError:
+                pass
         answer = await self._decoders.run("model_infer", [body], self._common(None), until_s=until_s)
         head = dict(answer.head)
+        if "strips" in head:
+            strips, options = _lines(answer)
+            return NumbersInfer(head["version"], strips, options, _reply(head["reply"]))
         asked = _infer_request(head.pop("asked"), answer.parts)
         return ModelInfer(asked=asked, **head)
 
@@ -179,6 +187,10 @@ def _lines(answer: Frame) -> tuple[list[Strip | None], LineOptions]:
     images = (part for part in answer.parts if isinstance(part, np.ndarray))
     strips = [each and Strip.from_description(each, next(images)) for each in answer.head["strips"]]
     return strips, LineOptions.from_dict(answer.head["options"])
+
+
+def _reply(fields: Mapping[str, Any]) -> Reply:
+    return Reply(**{**fields, "outputs": tuple(fields["outputs"])})
 
 
 def _infer_request(fields: Mapping[str, Any], parts: object) -> InferRequest:

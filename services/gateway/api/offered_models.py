@@ -1,4 +1,4 @@
-"""The models that /v2 and /v1/models offer: the chain, `digits`, and the denoiser and classifier behind it."""
+"""The models that are asked with images of digits: the chain, `digits`, and the denoiser and classifier behind it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from services.gateway.models.transport import CallContext
 from services.gateway.reading.reader import Reader
 
 CHAIN = "digits"
+PLATFORM = "cleardigits_chain"
 CHAIN_VERSION = "1"  # of this interface; the versions of the two models are in a reply's parameters
 SLICE_IMAGES = 256  # of one call of a single model, so that others find room between them
 DIRECT_CALLS = 4  # of a single model at the same time, beside those of the chain: its server has a thread for each
@@ -38,15 +39,20 @@ class Inferred:
     parameters: Mapping[str, object]
 
 
-class OfferedModel(Protocol):
-    """One model as the protocols see it."""
+class DescribedModel(Protocol):
+    """One model as the protocols describe it."""
 
     platform: str
+    inputs: tuple[dict[str, Any], ...]
     outputs: tuple[dict[str, Any], ...]
 
     async def versions(self) -> tuple[str, ...]:
         """The versions available just now, newest first."""
         ...
+
+
+class OfferedModel(DescribedModel, Protocol):
+    """One that is asked with images of digits."""
 
     async def infer(self, images: np.ndarray, parameters: Mapping[str, object], *, call: CallContext) -> Inferred:
         """Run it on images (n, 28, 28, 1)."""
@@ -65,7 +71,8 @@ def offered_models(reader: Reader, statuses: Mapping[str, ModelStatus]) -> dict[
 class ChainModel:
     """Denoise, then classify; the parameter `denoise` is always, never or auto."""
 
-    platform = "cleardigits_chain"
+    platform = PLATFORM
+    inputs: tuple[dict[str, Any], ...] = (IMAGES,)
     outputs: tuple[dict[str, Any], ...] = (PROBABILITIES, DIGIT, DENOISED)
 
     def __init__(self, reader: Reader, statuses: Sequence[ModelStatus]) -> None:
@@ -101,6 +108,7 @@ class SingleModel:
     """The denoiser or the classifier alone."""
 
     platform = "tensorflow_savedmodel"
+    inputs: tuple[dict[str, Any], ...] = (IMAGES,)
 
     def __init__(self, model: Model, status: ModelStatus, output: dict[str, Any]) -> None:
         self._model = model

@@ -12,7 +12,11 @@ from services.gateway.api.inference import NAME, VERSION, Inference, is_quick
 from services.gateway.api.intake import Intake
 from services.gateway.api.offered_models import Inferred
 from services.gateway.api.oip_grpc_messages import ModelInfer, parsed, write_model_infer
+from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, write_numbers_infer
+from services.gateway.api.oip_numbers import NumbersModel
+from services.gateway.api.oip_numbers_messages import NUMBERS
 from services.gateway.api.operations import Operation
+from services.gateway.api.triton import GRPC_EXTENSIONS
 from services.pb import open_inference_pb2 as pb
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -22,8 +26,9 @@ PROTO = "application/grpc+proto"
 class OpenInferenceGrpc:
     """The operations of the service. As in Triton and KServe, what is not ready is an answer, not an error."""
 
-    def __init__(self, inference: Inference, intake: Intake) -> None:
+    def __init__(self, inference: Inference, numbers: NumbersModel, intake: Intake) -> None:
         self._inference = inference
+        self._numbers = numbers
         self._intake = intake
 
     def operations(self) -> list[Operation]:
@@ -34,6 +39,8 @@ class OpenInferenceGrpc:
             Operation("GET", f"{SERVICE}ServerMetadata", self.server),
             Operation("POST", f"{SERVICE}ModelReady", self.model_ready),
             Operation("POST", f"{SERVICE}ModelMetadata", self.metadata),
+            Operation("POST", f"{SERVICE}ModelConfig", self.configuration),
+            Operation("POST", f"{SERVICE}ModelStatistics", self.statistics),
             Operation("POST", f"{SERVICE}ModelInfer", self.infer),
         ]
 
@@ -51,7 +58,7 @@ class OpenInferenceGrpc:
 
     async def server(self, _request: Request) -> Answer:
         """What this is."""
-        return _message(pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=("classification",)))
+        return _message(pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=GRPC_EXTENSIONS))
 
     async def model_ready(self, request: Request) -> Answer:
         """Whether a model can be asked; NOT_FOUND where there is no such model or version."""
@@ -68,9 +75,26 @@ class OpenInferenceGrpc:
         described = await self._inference.describe(asked.name, asked.version)
         return _message(pb.ModelMetadataResponse(**described))
 
+    async def configuration(self, request: Request) -> Answer:
+        """The same as Triton's configuration."""
+        asked = parsed(pb.ModelConfigRequest, request.body)
+        configuration = await self._inference.configuration(asked.name, asked.version)
+        return _message(pb.ModelConfigResponse(config=configuration))
+
+    async def statistics(self, request: Request) -> Answer:
+        """Calls so far of the model that is named, or of every one."""
+        asked = parsed(pb.ModelStatisticsRequest, request.body)
+        names = (asked.name,) if asked.name else self._inference.names
+        counted = [await self._inference.statistics(name, asked.version) for name in names]
+        return _message(pb.ModelStatisticsResponse(model_stats=counted))
+
     async def infer(self, request: Request) -> Answer:
         """Run a model."""
         call = await self._intake.model_infer(request.body, until_s=request.deadline.at_s)
+        if isinstance(call, NumbersInfer):
+            await self._inference.known(NUMBERS, call.version)
+            read = await self._numbers.read(request, call.strips, call.options)
+            return Answer(200, write_numbers_infer(call.reply, read.columns, read.versions), PROTO)
         model = await self._inference.find(call.model, call.version)
         made = await self._inference.infer(request, call.asked, model, call.model, call.version)
         if is_quick(made):

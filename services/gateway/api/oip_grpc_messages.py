@@ -42,26 +42,17 @@ def parsed(message: type[M], data: bytes) -> M:
         raise InvalidInputError(f"the message is no {message.DESCRIPTOR.name}") from exc
 
 
-def read_model_infer(data: bytes) -> ModelInfer:
-    """Parse and check one ModelInferRequest."""
-    message = parsed(pb.ModelInferRequest, data)
+def read_model_infer(message: pb.ModelInferRequest) -> ModelInfer:
+    """Check one request."""
     if len(message.inputs) != 1:
         raise InvalidInputError(f'inputs is one tensor, "images", not {len(message.inputs)}')
     check_id(message.id)
-    names = tuple(output.name for output in message.outputs)
-    if len(set(names)) != len(names):
-        raise InvalidInputError("an output is asked for twice")
-    classes = {}
-    for output in message.outputs:
-        for name, parameter in output.parameters.items():
-            if name != CLASSES:
-                raise InvalidInputError(f"output parameter {name[:60]!r} is not supported; {CLASSES} is")
-            classes[output.name] = check_classes(output.name, _value(name, parameter))
+    names, classes = wanted(message)
     asked = InferRequest(
         images=_images(message),
         id=message.id or None,
-        parameters={name: _value(name, parameter) for name, parameter in message.parameters.items()},
-        outputs=names or None,
+        parameters=parameters_of(message),
+        outputs=names,
         binary={},
         binary_by_default=True,
         classes=classes,
@@ -75,11 +66,7 @@ def write_model_infer(
     """The ModelInferResponse."""
     asked = request.asked
     reply = pb.ModelInferResponse(model_name=request.model, model_version=version, id=asked.id or "")
-    for name, value in parameters.items():
-        if isinstance(value, bool):
-            reply.parameters[name].bool_param = value
-        else:
-            reply.parameters[name].string_param = str(value)
+    tell(reply, parameters)
     for name in asked.outputs or outputs:
         array = outputs[name]
         output = reply.outputs.add(name=name, datatype=DATATYPE_OF[array.dtype], shape=array.shape)
@@ -98,6 +85,34 @@ def write_model_infer(
         else:
             output.contents.int64_contents.extend(array.ravel().tolist())
     return reply.SerializeToString()
+
+
+def wanted(message: pb.ModelInferRequest) -> tuple[tuple[str, ...] | None, dict[str, int]]:
+    """The outputs that are asked for, None where all are, and of which so many classes."""
+    names = tuple(output.name for output in message.outputs)
+    if len(set(names)) != len(names):
+        raise InvalidInputError("an output is asked for twice")
+    classes = {}
+    for output in message.outputs:
+        for name, parameter in output.parameters.items():
+            if name != CLASSES:
+                raise InvalidInputError(f"output parameter {name[:60]!r} is not supported; {CLASSES} is")
+            classes[output.name] = check_classes(output.name, _value(name, parameter))
+    return names or None, classes
+
+
+def parameters_of(message: pb.ModelInferRequest) -> dict[str, object]:
+    """Those of the request."""
+    return {name: _value(name, parameter) for name, parameter in message.parameters.items()}
+
+
+def tell(reply: pb.ModelInferResponse, parameters: Mapping[str, object]) -> None:
+    """Add parameters to a response."""
+    for name, value in parameters.items():
+        if isinstance(value, bool):
+            reply.parameters[name].bool_param = value
+        else:
+            reply.parameters[name].string_param = str(value)
 
 
 def _images(message: pb.ModelInferRequest) -> np.ndarray:

@@ -1,95 +1,122 @@
-"""The Open Inference Protocol's model `numbers`, over HTTP: what /v1/read reads, for clients of /v2."""
+"""The Open Inference Protocol's model `numbers`: what /v1/read reads, for clients of /v2 and of gRPC."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import orjson
-
+from services.core.errors import ServiceError
 from services.core.lines.number import NOTHING
+from services.core.lines.strip import Strip
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import JSON, OCTETS
 from services.gateway.api.inference import Inference
 from services.gateway.api.intake import Intake
+from services.gateway.api.line_options import LineOptions
+from services.gateway.api.offered_models import PLATFORM, DescribedModel
 from services.gateway.api.oip_messages import LENGTH_HEADER
 from services.gateway.api.oip_numbers_messages import NUMBERS, OUTPUTS, PICTURES, write_numbers_response
 from services.gateway.api.operations import Operation
 from services.gateway.metrics import Metrics
 from services.gateway.reading.line_reader import LineReader
 
-ADDRESS = f"/v2/models/{NUMBERS}"
-
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """The model's operations and what they work with."""
+class ReadNumbers:
+    """The outputs by name, and the versions that made them."""
 
-    inference: Inference  # knows whether the models are ready
-    intake: Intake
-    reader: LineReader
-    metrics: Metrics
-    min_confidence: float  # for requests that name none
+    columns: Mapping[str, Sequence[Any]]
+    versions: Mapping[str, int]
 
-    def operations(self) -> list[Operation]:
-        """The model has one version, 1, and no address for it."""
-        return [
-            Operation("GET", ADDRESS, self.describe),
-            Operation("GET", f"{ADDRESS}/ready", self.ready),
-            Operation("POST", f"{ADDRESS}/infer", self.infer),
-        ]
 
-    async def describe(self, _request: Request) -> Answer:
-        """What it takes and gives."""
-        described = {
-            "name": NUMBERS,
-            "versions": ["1"],
-            "platform": "cleardigits_chain",
-            "inputs": [PICTURES],
-            "outputs": OUTPUTS,
-        }
-        return Answer(200, orjson.dumps(described), JSON)
+class NumbersModel:
+    """The chain on lines of digits; its version is that of the chain."""
 
-    async def ready(self, _request: Request) -> Answer:
-        """It can be asked when the chain can."""
-        await self.inference.check_ready()
-        return Answer(200, orjson.dumps({"name": NUMBERS, "ready": True}), JSON)
+    platform = PLATFORM
+    inputs: tuple[dict[str, Any], ...] = (PICTURES,)
+    outputs: tuple[dict[str, Any], ...] = OUTPUTS
 
-    async def infer(self, request: Request) -> Answer:
-        """Read a number on each picture."""
-        strips, options, reply = await self.intake.numbers(
-            request.body,
-            header_length=request.headers.get(LENGTH_HEADER.lower()),
-            encoding=request.headers.get("content-encoding"),
-            until_s=request.deadline.at_s,
-        )
+    def __init__(self, reader: LineReader, chain: DescribedModel, metrics: Metrics, min_confidence: float) -> None:
+        """`min_confidence` is for requests that name none."""
+        self._reader = reader
+        self._chain = chain
+        self._metrics = metrics
+        self._min_confidence = min_confidence
+
+    async def versions(self) -> tuple[str, ...]:
+        """As DescribedModel.versions."""
+        return await self._chain.versions()
+
+    async def read(self, request: Request, strips: Sequence[Strip | None], options: LineOptions) -> ReadNumbers:
+        """A number for each picture."""
         request.images = len(strips)
-        readings = await self.reader.read(
+        started_s = time.monotonic()
+        try:
+            read = await self._read(request, strips, options)
+        except (ServiceError, asyncio.CancelledError):
+            self._metrics.inference_failed(NUMBERS, time.monotonic() - started_s)
+            raise
+        self._metrics.inferred(NUMBERS, len(strips), time.monotonic() - started_s)
+        return read
+
+    async def _read(self, request: Request, strips: Sequence[Strip | None], options: LineOptions) -> ReadNumbers:
+        readings = await self._reader.read(
             [None if strip is None else strip.image for strip in strips],
             denoise=options.denoise,
             length=options.length,
             call=request.call,
         )
-        least = self.min_confidence if options.min_confidence is None else options.min_confidence
+        least = self._min_confidence if options.min_confidence is None else options.min_confidence
         numbers = [NOTHING if reading is None else reading.number for reading in readings]
         accepted = [
             number.sure(least) and strip is not None and strip.lines == 1
             for number, strip in zip(numbers, strips, strict=True)
         ]
         for sure in accepted:
-            self.metrics.number_answered(sure)
+            self._metrics.number_answered(sure)
         read = [reading for reading in readings if reading is not None]
         versions = {
             "denoiser_version": [each.denoiser_version for each in read if each.denoiser_version is not None],
             "classifier_version": [each.classifier_version for each in read if each.classifier_version is not None],
         }
-        body, header_length = write_numbers_response(
-            reply,
-            {
+        return ReadNumbers(
+            columns={
                 "number": [number.number for number in numbers],
                 "confidence": [number.confidence for number in numbers],
                 "accepted": accepted,
             },
-            {name: max(found) for name, found in versions.items() if found},
+            versions={name: max(found) for name, found in versions.items() if found},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Asking the model over HTTP; oip.py describes it with the others."""
+
+    model: NumbersModel
+    inference: Inference
+    intake: Intake
+
+    def operations(self) -> list[Operation]:
+        """With and without a version."""
+        return [
+            Operation("POST", f"/v2/models/{NUMBERS}{version}/infer", self.infer)
+            for version in ("", "/versions/<version>")
+        ]
+
+    async def infer(self, request: Request) -> Answer:
+        """Read a number on each picture."""
+        await self.inference.known(NUMBERS, request.arguments.get("version"))
+        strips, options, reply = await self.intake.numbers(
+            request.body,
+            header_length=request.headers.get(LENGTH_HEADER.lower()),
+            encoding=request.headers.get("content-encoding"),
+            until_s=request.deadline.at_s,
+        )
+        read = await self.model.read(request, strips, options)
+        body, header_length = write_numbers_response(reply, read.columns, read.versions)
         headers = () if header_length is None else ((LENGTH_HEADER, str(header_length)),)
         return Answer(200, body, JSON if header_length is None else OCTETS, headers)

@@ -1,6 +1,6 @@
 """Messages of the Open Inference Protocol for model `numbers`: pictures as BYTES in, numbers as BYTES out.
 
-The input `pictures` is a tensor (n) or (n, 1) of BYTES: files that /v1/read takes, base64 where the tensor is in
+The input `pictures` is a tensor (n, 1) or (n) of BYTES: files that /v1/read takes, base64 where the tensor is in
 JSON. The parameters of the request are options of /v1/read.
 """
 
@@ -21,10 +21,11 @@ from services.gateway.api.bodies import Decode, Encoded, from_base64, parse_json
 from services.gateway.api.line_bodies import strips_of
 from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
 from services.gateway.api.oip_messages import a_flag, an_object, check_id, labels_bytes, shown, split, wanted_outputs
+from services.gateway.api.triton import is_own
 from services.gateway.limits import Limits
 
 NUMBERS = "numbers"
-PICTURES: dict[str, Any] = {"name": "pictures", "datatype": "BYTES", "shape": [-1]}
+PICTURES: dict[str, Any] = {"name": "pictures", "datatype": "BYTES", "shape": [-1, 1]}
 OUTPUTS: tuple[dict[str, Any], ...] = (
     {"name": "number", "datatype": "BYTES", "shape": [-1]},
     {"name": "confidence", "datatype": "FP32", "shape": [-1]},
@@ -63,10 +64,10 @@ def read_numbers_request(
     check_id(request_id or "")
     parameters = an_object(value.get("parameters"), "parameters")
     binary_by_default = a_flag(parameters.pop(_BINARY, False), _BINARY)
-    if unknown := parameters.keys() - set(PARAMETERS):
-        raise InvalidInputError(f"no parameter is called {shown(min(unknown))}; there are {', '.join(PARAMETERS)}")
-    options = LINE_DEFAULTS.updated(parameters)
-    reply = _reply(value.get("outputs"), request_id or None, binary_by_default)
+    options = numbers_options(parameters)
+    names, binary, classes = wanted_outputs(value.get("outputs"))
+    outputs = checked_outputs(names, classes)
+    reply = Reply(request_id or None, outputs, {name: binary.get(name, binary_by_default) for name in outputs})
     pictures = _pictures(value.get("inputs"), tensors)
     return strips_of(pictures, limits, budget=budget, decode=decode), options, reply
 
@@ -82,7 +83,7 @@ def write_numbers_response(
         values = columns[name]
         entry: dict[str, object] = {"name": name, "shape": [len(values)], "datatype": datatypes[name]}
         if reply.binary[name]:
-            tensor = _tensor(datatypes[name], values)
+            tensor = column_bytes(datatypes[name], values)
             tensors.append(tensor)
             entry["parameters"] = {"binary_data_size": len(tensor)}
         else:
@@ -97,33 +98,29 @@ def write_numbers_response(
     return header + b"".join(tensors), len(header) if tensors else None
 
 
-def _tensor(datatype: str, values: Sequence[Any]) -> bytes:
-    if datatype == "BYTES":
-        return labels_bytes([value.encode() for value in values])
-    return np.array(values, np.dtype("<f4") if datatype == "FP32" else np.bool_).tobytes()
+def numbers_options(parameters: Mapping[str, object]) -> LineOptions:
+    """A request's parameters as options of /v1/read; those of Triton itself mean nothing here."""
+    given = {name: value for name, value in parameters.items() if not is_own(name)}
+    if unknown := given.keys() - set(PARAMETERS):
+        raise InvalidInputError(f"no parameter is called {shown(min(unknown))}; there are {', '.join(PARAMETERS)}")
+    return LINE_DEFAULTS.updated(given)
 
 
-def _reply(outputs: object, request_id: str | None, binary_by_default: bool) -> Reply:
+def checked_outputs(names: tuple[str, ...] | None, classes: Mapping[str, int]) -> tuple[str, ...]:
+    """The outputs that are asked for; all where `names` is None."""
     known = [output["name"] for output in OUTPUTS]
-    names, binary, classes = wanted_outputs(outputs)
     for name in names or ():
         if name not in known:
             raise InvalidInputError(f"no output is called {shown(name)}; there are {', '.join(known)}")
         if name in classes:
             raise InvalidInputError(f"output {name} has no classes")
-    wanted = names or tuple(known)
-    return Reply(request_id, wanted, {name: binary.get(name, binary_by_default) for name in wanted})
+    return names or tuple(known)
 
 
-def _pictures(inputs: object, tensors: bytes) -> Encoded:
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise InvalidInputError('inputs is a list of one tensor, "pictures"')
-    entry = inputs[0]
-    if entry.get("name") != PICTURES["name"] or entry.get("datatype") != "BYTES":
-        raise InvalidInputError(
-            f"the input is pictures of BYTES, not {shown(entry.get('name'))} of {shown(entry.get('datatype'))}"
-        )
-    shape = entry.get("shape")
+def check_pictures(name: object, datatype: object, shape: object) -> int:
+    """How many pictures the input holds."""
+    if name != PICTURES["name"] or datatype != "BYTES":
+        raise InvalidInputError(f"the input is pictures of BYTES, not {shown(name)} of {shown(datatype)}")
     if (
         not isinstance(shape, list)
         or not all(type(size) is int and 0 < size < 2**31 for size in shape)
@@ -131,12 +128,27 @@ def _pictures(inputs: object, tensors: bytes) -> Encoded:
         or shape[1:] not in ([], [1])
     ):
         raise InvalidInputError(f"shape {shown(shape)}: pictures is [n] or [n, 1], n at least 1")
+    return math.prod(shape)
+
+
+def column_bytes(datatype: str, values: Sequence[Any]) -> bytes:
+    """An output as a raw tensor."""
+    if datatype == "BYTES":
+        return labels_bytes([value.encode() for value in values])
+    return np.array(values, np.dtype("<f4") if datatype == "FP32" else np.bool_).tobytes()
+
+
+def _pictures(inputs: object, tensors: bytes) -> Encoded:
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InvalidInputError('inputs is a list of one tensor, "pictures"')
+    entry = inputs[0]
+    count = check_pictures(entry.get("name"), entry.get("datatype"), entry.get("shape"))
     size = an_object(entry.get("parameters"), "parameters of an input").get("binary_data_size")
     if size is None:
-        return _from_json(entry.get("data"), tensors, math.prod(shape))
+        return _from_json(entry.get("data"), tensors, count)
     if "data" in entry or type(size) is not int or size != len(tensors):
         raise InvalidInputError(f"binary_data_size is {shown(size)}, but {len(tensors)} bytes follow the JSON")
-    return Encoded(_elements(tensors, math.prod(shape)), bytes)
+    return Encoded(elements(tensors, count), bytes)
 
 
 def _from_json(data: object, tensors: bytes, count: int) -> Encoded:
@@ -149,7 +161,7 @@ def _from_json(data: object, tensors: bytes, count: int) -> Encoded:
     return Encoded(data, from_base64)
 
 
-def _elements(tensors: bytes, count: int) -> list[bytes]:
+def elements(tensors: bytes, count: int) -> list[bytes]:
     """BYTES in binary: each with its length, 4 bytes little-endian, in front."""
     found: list[bytes] = []
     at = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -68,7 +68,7 @@ def _numbers(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowan
     return _lines(strips, options, reply=asdict(reply))
 
 
-def _lines(strips: list[Strip | None], options: LineOptions, **more: object) -> Frame:
+def _lines(strips: Sequence[Strip | None], options: LineOptions, **more: object) -> Frame:
     found = [None if strip is None else strip.described() for strip in strips]
     head = {"options": asdict(options) | {"include": sorted(options.include)}, "strips": found, **more}
     return Frame(head, [strip.image for strip in strips if strip is not None])
@@ -84,10 +84,15 @@ def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance
 
 def _model_infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     # Most gateways serve no gRPC, and load no protobuf in decoders.
-    from services.gateway.api.oip_grpc_messages import read_model_infer
+    from services.gateway.api.oip_grpc_messages import parsed
+    from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, read_call
+    from services.pb import open_inference_pb2 as pb
 
-    body = _body(parts, arguments, Limits(**arguments["limits"]), allowance)
-    call = read_model_infer(body)
+    limits = Limits(**arguments["limits"])
+    message = parsed(pb.ModelInferRequest, _body(parts, arguments, limits, allowance))
+    call = read_call(message, limits=limits, budget=limits.budget(allowance.until_s, allowance.alone))
+    if isinstance(call, NumbersInfer):
+        return _lines(call.strips, call.options, reply=asdict(call.reply), version=call.version)
     head = {"model": call.model, "version": call.version, "raw": call.raw, "asked": _fields(call.asked)}
     return Frame(head, [call.asked.images])
 

@@ -44,11 +44,12 @@ class TfServingRest:
         ]
 
     async def status(self, request: Request) -> Answer:
-        """The state of the one version."""
+        """The state of the one version; `ready` is what KServe's V1 clients look for at this address."""
         _check_version(request)
-        state = AVAILABLE if await self._chain.versions() else "LOADING"
+        ready = bool(await self._chain.versions())
         status = {"error_code": "OK", "error_message": ""}
-        return _json({"model_version_status": [{"version": CHAIN_VERSION, "state": state, "status": status}]})
+        version = {"version": CHAIN_VERSION, "state": AVAILABLE if ready else "LOADING", "status": status}
+        return _json({"model_version_status": [version], "ready": ready})
 
     async def metadata(self, request: Request) -> Answer:
         """The signature."""

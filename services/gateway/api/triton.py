@@ -14,8 +14,15 @@ if TYPE_CHECKING:  # decoder processes read messages too, and count nothing
     from services.gateway.metrics import Counted
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+GRPC_EXTENSIONS = EXTENSIONS[1:]  # raw contents are gRPC's own
 CLASSES = "classification"  # the parameter of an output
+_OWN = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "binary_data_output"}
 MOST_CLASS_BYTES = 24  # of one label, its quotes and comma or its length before it
+
+
+def is_own(parameter: str) -> bool:
+    """Whether clients send this parameter for Triton itself: no mistake, and without a meaning here."""
+    return parameter in _OWN or parameter.startswith("triton_")
 
 
 def check_classes(name: str, value: object) -> int:
@@ -54,8 +61,12 @@ def configuration(name: str, described: Mapping[str, Any], *, max_images: int) -
 
 
 def statistics(name: str, version: str, counted: Counted) -> dict[str, object]:
-    """Calls of a model under /v2 and gRPC. What happens inside one is not told apart: all of its time is inference."""
+    """Calls of a model under /v2 and gRPC. What happens inside one is not told apart: all of its time is inference.
+
+    Every call has each of the stages, as in Triton: perf_analyzer finds the version it has pressed by `queue`.
+    """
     success = _duration(counted.calls, counted.total_s)
+    at_once = _duration(counted.calls, 0.0)
     nothing = _duration(0, 0.0)
     return {
         "name": name,
@@ -65,10 +76,10 @@ def statistics(name: str, version: str, counted: Counted) -> dict[str, object]:
         "inference_stats": {
             "success": success,
             "fail": _duration(counted.failures, counted.failed_s),
-            "queue": nothing,
-            "compute_input": nothing,
+            "queue": at_once,
+            "compute_input": at_once,
             "compute_infer": success,
-            "compute_output": nothing,
+            "compute_output": at_once,
             "cache_hit": nothing,
             "cache_miss": nothing,
         },
@@ -78,10 +89,11 @@ def statistics(name: str, version: str, counted: Counted) -> dict[str, object]:
 
 def _tensor(tensor: Mapping[str, Any]) -> dict[str, object]:
     dims = list(tensor["shape"][1:])
-    described: dict[str, object] = {"name": tensor["name"], "data_type": f"TYPE_{tensor['datatype']}"}
+    datatype = "STRING" if tensor["datatype"] == "BYTES" else tensor["datatype"]
+    described: dict[str, object] = {"name": tensor["name"], "data_type": f"TYPE_{datatype}"}
     if dims:
         return {**described, "dims": dims}
-    return {**described, "dims": [1], "reshape": {"shape": []}}  # one number for each image
+    return {**described, "dims": [1], "reshape": {"shape": []}}  # one for each image
 
 
 def _duration(count: int, total_s: float) -> dict[str, int]:

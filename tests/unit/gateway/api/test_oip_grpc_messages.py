@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from services.core.errors import InvalidInputError, TooLargeError
 from services.gateway.api.intake import TASKS, Intake
-from services.gateway.api.oip_grpc_messages import ModelInfer, read_model_infer, write_model_infer
+from services.gateway.api.oip_grpc_messages import ModelInfer, parsed, read_model_infer, write_model_infer
+from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.limits import Limits
 from services.pb import open_inference_pb2 as pb
@@ -46,7 +47,7 @@ def mutated(seed: int) -> bytes:
 @given(st.binary(max_size=200) | st.integers(0, 2**32).map(mutated))
 def test_any_bytes_are_read_or_refused(data: bytes):
     try:
-        call = read_model_infer(data)
+        call = read_model_infer(parsed(pb.ModelInferRequest, data))
     except InvalidInputError:
         return
 
@@ -62,7 +63,7 @@ def test_wishes_are_read(raw: bool):
     request.outputs.add(name="probabilities").parameters["classification"].int64_param = 4
     request.outputs.add(name="digit")
 
-    call = read_model_infer(request.SerializeToString())
+    call = read_model_infer(request)
 
     assert (call.model, call.version, call.raw) == ("digits", "3", raw)
     assert (call.asked.id, call.asked.outputs) == ("a", ("probabilities", "digit"))
@@ -72,13 +73,13 @@ def test_wishes_are_read(raw: bool):
 
 
 def test_raw_tensors_are_read_without_a_copy():
-    assert not read_model_infer(GOOD[0]).asked.images.flags.owndata
+    assert not read_model_infer(pb.ModelInferRequest.FromString(GOOD[0])).asked.images.flags.owndata
 
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_an_answer_holds_what_it_was_given(raw: bool, rng: np.random.Generator):
     outputs = {"denoised": rng.random((2, 28, 28, 1), np.float32), "digit": np.int64([7, -1])}
-    call = read_model_infer(message(raw=raw).SerializeToString())
+    call = read_model_infer(message(raw=raw))
 
     written = write_model_infer(call, outputs, version="1", parameters={"degraded": True, "classifier_version": "2"})
     reply = pb.ModelInferResponse.FromString(written)
@@ -95,7 +96,7 @@ def test_an_answer_holds_what_it_was_given(raw: bool, rng: np.random.Generator):
         assert list(reply.outputs[1].contents.int64_contents) == [7, -1]
 
 
-async def read_by_a_decoder(data: bytes) -> ModelInfer:
+async def read_by_a_decoder(data: bytes) -> ModelInfer | NumbersInfer:
     decoders = Decoders(TASKS)
     try:
         return await Intake(decoders, Limits()).model_infer(data, until_s=time.monotonic() + 60)
@@ -111,6 +112,7 @@ def test_a_large_message_is_read_in_a_decoder_process():
 
     call = asyncio.run(read_by_a_decoder(request.SerializeToString()))
 
+    assert isinstance(call, ModelInfer)
     assert (call.asked.id, call.asked.outputs, len(call.asked.images)) == ("large", ("digit",), 100)
 
 
