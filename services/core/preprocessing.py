@@ -26,6 +26,7 @@ GRID_RESIDUE = 0.02  # of a picture's variance that 28x28 enlarged pixels may le
 
 _WHITE = 255
 _HALF = 127
+_NEARLY_WHITE = 240  # nothing darker: an empty sheet
 _SCALE = np.float32(1 / 255)
 _RING_PX = 3  # of a 28x28 picture, where MNIST has (almost) no ink
 _RING = np.ones((SIDE, SIDE), bool)
@@ -98,14 +99,15 @@ def to_unit(images: np.ndarray) -> np.ndarray:
 
 
 def to_grey(picture: np.ndarray) -> np.ndarray:
-    """Grey, with transparent parts as white paper."""
+    """Grey, with transparent parts as white paper; as black paper where nothing would show on white, as of chalk."""
     if picture.ndim == 2:
         return picture
     if picture.shape[2] == 3:
         return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     alpha = picture[..., 3]
     ink = cv2.multiply(cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY), alpha, scale=1 / _WHITE)
-    return cv2.add(ink, cv2.bitwise_not(alpha))
+    grey: np.ndarray = cv2.add(ink, cv2.bitwise_not(alpha))
+    return ink if int(grey.min()) >= _NEARLY_WHITE else grey
 
 
 def is_white_on_black(grey: np.ndarray) -> bool:

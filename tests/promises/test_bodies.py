@@ -110,6 +110,15 @@ def test_a_noisy_digit_is_read_in_every_format(home, kind):
     assert read(posted(home.url, (f"image/{kind}", encoded(pixels()[7], kind)))) == [7]
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_is_read_without_a_type(home, kind):
+    """As `requests.post(url, data=file)` and Node's fetch send it."""
+    data = encoded(pixels()[7], kind)
+
+    assert read(requests.post(f"{home.url}/v1/recognize", data=data, headers=PATIENT, timeout=30)) == [7]
+    assert read(posted(home.url, ("application/octet-stream", data))) == [7]
+
+
 def test_every_kind_of_body_that_the_interface_names_is_tried_here(home):
     document = yaml.safe_load(requests.get(f"{home.url}/openapi.yaml", timeout=10).text)
     named = set(document["paths"]["/v1/recognize"]["post"]["requestBody"]["content"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from services.core.errors import InvalidInputError
 from services.core.formats.header import ImageHeader, damaged
 
 STARTS = b"BM"
@@ -34,7 +35,7 @@ def read(data: bytes) -> ImageHeader:
     elif compression == _PLAIN or (compression in (_FIELDS, _ALPHA_FIELDS) and bits in (16, 32)):
         rows = (width * bits + 31) // 32 * 4 * height
     else:
-        raise damaged(_NAME, f"compression {compression} is not read")
+        raise InvalidInputError(f"a {_NAME} of compression {compression}, which is not read")
     if not 14 + header_bytes <= offset or offset + rows > len(data):
         raise damaged(_NAME, f"{len(data)} bytes where pixels of {rows} bytes begin at {offset}")
     return ImageHeader(

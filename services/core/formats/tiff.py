@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Container, Mapping
 
+from services.core.errors import InvalidInputError
 from services.core.formats.header import MAX_PIECES, ImageHeader, damaged
 
 STARTS = (b"II*\0", b"MM\0*")
@@ -34,7 +35,7 @@ def read(data: bytes) -> ImageHeader:
     compression, samples = _one(tags, _COMPRESSION, 1), _one(tags, _SAMPLES, 1)
     bits = tags.get(_BITS, (1,))
     if compression not in _COMPRESSIONS:
-        raise damaged(_NAME, f"compression {compression} is not read")
+        raise InvalidInputError(f"a {_NAME} of compression {compression}, which is not read")
     if not 1 <= samples <= _MAX_SAMPLES or len(set(bits)) != 1 or len(bits) not in (1, samples) or bits[0] > 64:
         raise damaged(_NAME, f"{samples} samples of {', '.join(map(str, bits[:8]))} bits")
     piece = _check_pieces(tags, len(data), width, height, samples)

@@ -20,6 +20,7 @@ from werkzeug.http import parse_options_header
 from services.core import images, json_lists, pixels
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
+from services.core.image_headers import is_image, read_header
 from services.core.json_lists import Cut
 from services.core.preprocessing import to_digit, to_digits
 from services.gateway.api.options import DEFAULTS, NAMES, Options
@@ -28,6 +29,7 @@ from services.gateway.limits import Limits
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 _SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))
 _ALL_IMAGE_TYPES = frozenset(IMAGE_TYPES) | _SYNONYMS
+_ANY_BYTES = frozenset(("", "application/octet-stream"))  # what clients say that are given a file and no type
 
 LARGE_JSON_BYTES = 1024 * 1024
 PART_IMAGES = 256  # parsed at once of a large body
@@ -82,17 +84,18 @@ def read_request(
 def read_body(body: bytes, content_type: str | None, limits: Limits, *, names: Names) -> Body:
     """The options of `names` that the body itself carries, and its pictures."""
     kind = _kind(content_type)
-    if kind in _ALL_IMAGE_TYPES:
+    if kind in _ALL_IMAGE_TYPES or (kind in _ANY_BYTES and _is_file(body)):
         return {}, Encoded([body], bytes)
-    check_type(content_type)
+    if kind not in _READERS:
+        raise _unsupported(kind)
     return _READERS[kind](body, content_type or "", limits, names)
 
 
 def check_type(content_type: str | None) -> None:
-    """Refuse a body by its Content-Type, before it is read."""
+    """Refuse a body by its Content-Type, before it is read; without one it may still be a picture."""
     kind = _kind(content_type)
-    if kind not in _ALL_IMAGE_TYPES and kind not in _READERS:
-        raise UnsupportedMediaError(f"{_said(kind)}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")
+    if kind and kind not in _ALL_IMAGE_TYPES and kind not in _READERS:
+        raise _unsupported(kind)
 
 
 def parse_json(body: bytes, *, max_depth: int) -> object:
@@ -243,5 +246,19 @@ def _kind(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def _said(kind: str) -> str:
-    return f"a body of type {kind[:60]}" if kind else "no Content-Type"
+def _is_file(body: bytes) -> bool:
+    """Whether bytes of no particular type are an encoded picture, though raw pixels may begin like one."""
+    if not is_image(body):
+        return False
+    if len(body) % pixels.PIXELS:
+        return True
+    try:
+        read_header(body)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def _unsupported(kind: str) -> UnsupportedMediaError:
+    said = f"a body of type {kind[:60]}" if kind else "no Content-Type, and no picture"
+    return UnsupportedMediaError(f"{said}; bodies are {', '.join(IMAGE_TYPES)}, {', '.join(_READERS)}")

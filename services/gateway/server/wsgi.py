@@ -33,7 +33,8 @@ def call(app: App, request: Request, *, server: tuple[str, int], extra: dict[str
 
 def _environ(request: Request, server: tuple[str, int]) -> dict[str, Any]:
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
+        # The body of an answer to HEAD is left out by the connection, which says how long it would be.
+        "REQUEST_METHOD": "GET" if request.method == "HEAD" else request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": request.path.encode("utf-8", "surrogateescape").decode("latin-1"),
         "QUERY_STRING": request.query_string,

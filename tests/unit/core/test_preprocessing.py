@@ -150,6 +150,18 @@ def test_what_is_transparent_is_white_paper():
     np.testing.assert_allclose(to_digit(drawing), to_digit(on_canvas(5)), atol=0.02)
 
 
+@pytest.mark.parametrize("chalk", [255, 241])
+def test_white_ink_on_nothing_lies_on_black_paper(chalk):
+    """As a page with a dark theme exports a drawing."""
+    ink = 255 - on_canvas(5)
+    drawing = np.full((280, 280, 4), chalk, np.uint8)
+    drawing[..., 3] = ink
+
+    np.testing.assert_allclose(to_digit(drawing), to_digit(255 - on_canvas(5)), atol=0.08)
+    drawing[..., 3] = 255
+    np.testing.assert_array_equal(to_grey(drawing), np.full((280, 280), chalk))
+
+
 @pytest.mark.parametrize("grey", [0, 7, 128, 255])
 @pytest.mark.parametrize("shape", [(28, 28), (1, 1), (3, 500), (640, 480)])
 def test_an_empty_picture_is_black_or_as_it_was(grey, shape):

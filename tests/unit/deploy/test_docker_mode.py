@@ -35,7 +35,7 @@ if sys.argv[1:3] == ["compose", "build"]:
         print(os.environ.get("COMPOSE_FILE", ""), file=log)
 for words, (status, out, err) in {self._answers!r}.items():
     if asked.startswith(words):
-        sys.stdout.write(out)
+        print(end=out, flush=True)  # before what follows, as the real one
         sys.stderr.write(err)
         sys.exit(status)
 sys.exit(64)

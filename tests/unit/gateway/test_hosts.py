@@ -89,6 +89,8 @@ QUESTIONS = {
     "an empty option": {"path": "/v1/recognize?denoise=", "body": png(0.9), "headers": PNG},
     "an empty body": {"body": b"", "headers": PNG},
     "no type": {"body": png(0.9)},
+    "no type, and no picture": {"body": b"{}"},
+    "a file of any bytes": {"body": png(0.9), "headers": {"content-type": "application/octet-stream"}},
     "an unknown type": {"body": b"x", "headers": {"content-type": "text/plain"}},
     "rubbish": {"body": b"\x89PNG rubbish", "headers": PNG},
     "broken JSON": {"body": b'{"images": [', "headers": JSON},
@@ -145,6 +147,16 @@ def test_both_hosts_give_the_same_answer(hosts, name):
 
     assert through_http == through_flask
     assert through_http[0] < 500
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/openapi.yaml", "/healthz", "/v2/models/digits", "/nowhere", "/v1/recognize"]
+)
+def test_the_head_of_an_answer_says_how_long_it_would_be(hosts, path):
+    head, whole = (hosts[0].ask(path, method=method) for method in ("HEAD", "GET"))
+
+    assert (head.status, head.body) == (whole.status, b"")
+    assert head.headers["content-length"] == str(len(whole.body)) != "0"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import zlib
 
 import cv2
 import numpy as np
@@ -91,6 +92,37 @@ def test_a_picture_is_told_by_its_bytes(content_type, pictures):
     images, _ = read(png(pictures[0]), content_type)
 
     np.testing.assert_allclose(images[0, ..., 0], pictures[0] / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("content_type", [None, "", "application/octet-stream"])
+def test_a_file_needs_no_type_of_its_own(content_type, extension, pictures):
+    file = cv2.imencode(extension, pictures[1])[1].tobytes()
+
+    np.testing.assert_array_equal(read(file, content_type)[0], read(file, "image/png")[0])
+
+
+def test_a_file_of_as_many_bytes_as_raw_pixels_is_a_file(pictures):
+    file = png(pictures[0])
+    filled = file[:33] + _chunk(b"teXt", bytes(-(len(file) + 12) % 784)) + file[33:]
+    assert len(filled) % 784 == 0
+
+    images, _ = read(filled, "application/octet-stream")
+
+    np.testing.assert_allclose(to_unit(images)[0, ..., 0], pictures[0] / 255, atol=1e-7)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("start", [b"BM", b"\xff\xd8\xff", b"GIF8", b"II*\0"])
+def test_raw_pixels_that_begin_like_a_file_are_pixels(start, rng):
+    raw = start + rng.integers(0, 256, 784 - len(start), np.uint8).tobytes()
+
+    images, _ = read(raw, "application/octet-stream", preprocess="none")
+
+    assert to_unit(images).shape == (1, 28, 28, 1)
 
 
 def test_pictures_of_a_form_may_differ_in_size_and_share_a_field(pictures):
