@@ -6,28 +6,19 @@ Wherever it came from, the arrays' bytes have to match the published ones.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from services.core import mnist
 from services.core.noise import Images
 from training.errors import DataError
 
-MNIST_SHA256: Mapping[str, str] = MappingProxyType(
-    {
-        "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-        "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-        "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-        "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-    }
-)
 WAYS = (
     "pass --mnist PATH, set CLEARDIGITS_MNIST=PATH, or go online once so that Keras can put mnist.npz into its cache "
     "(~/.keras/datasets)"
@@ -100,8 +91,8 @@ class Dataset:
 def load_mnist(path: Path | None = None) -> dict[str, np.ndarray]:
     """The four uint8 arrays of MNIST, checked; raises DataError when there is no file or it is not MNIST."""
     arrays = read_arrays(_find(path))
-    for name, expected in MNIST_SHA256.items():
-        if (found := sha256(arrays[name])) != expected:
+    for name, expected in mnist.SHA256.items():
+        if (found := mnist.sha256(arrays[name])) != expected:
             raise DataError(f"{name} is not MNIST's: SHA-256 {found}, expected {expected}")
     return arrays
 
@@ -110,7 +101,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an npz file in the layout of Keras's mnist.npz; raises DataError when it is not whole."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in MNIST_SHA256}
+            return {name: file[name] for name in mnist.SHA256}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError(f"cannot read the four MNIST arrays from {path}: {exc}") from exc
 
@@ -123,13 +114,8 @@ def split(arrays: Mapping[str, np.ndarray], *, validation: int, seed: int) -> Da
         train=train[order[validation:]],
         validation=train[order[:validation]],
         test=_digits(arrays["x_test"], arrays["y_test"]),
-        sha256={name: sha256(arrays[name]) for name in MNIST_SHA256},
+        sha256={name: mnist.sha256(arrays[name]) for name in mnist.SHA256},
     )
-
-
-def sha256(array: np.ndarray) -> str:
-    """The hash of an array's bytes, not of the file it came in."""
-    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def _digits(pixels: np.ndarray, labels: np.ndarray) -> Digits:
@@ -141,7 +127,7 @@ def _find(path: Path | None) -> Path:
         if not path.is_file():
             raise DataError(f"there is no file {path}; {WAYS}")
         return path
-    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    cached = mnist.cached(os.environ)
     if not cached.is_file():
         import keras  # slow to import, and a file makes it unnecessary
 
@@ -154,5 +140,4 @@ def _find(path: Path | None) -> Path:
 
 def mnist_path(argument: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The explicit path, if one was given: the flag wins over `CLEARDIGITS_MNIST`."""
-    from_environment = environ.get("CLEARDIGITS_MNIST")
-    return argument or (Path(from_environment) if from_environment else None)
+    return argument or mnist.named(environ)

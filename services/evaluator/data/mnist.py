@@ -1,8 +1,7 @@
-"""Where MNIST is, and getting it once where it is not: the file that Keras keeps, in the place where Keras keeps it."""
+"""Getting MNIST once where it is not: the file that Keras keeps, in the place where Keras keeps it."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tempfile
@@ -13,22 +12,20 @@ from pathlib import Path
 import numpy as np
 import requests
 
+from services.core import mnist
 from services.evaluator.errors import DatasetError
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-SHA256 = {
-    "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-    "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-}
+SHA256 = {name: mnist.SHA256[name] for name in ("x_test", "y_test")}
 TIMEOUT_S = 30.0
 WAYS = "pass --dataset PATH or set CLEARDIGITS_MNIST=/path/to/mnist.npz"
 
 
 def find(environ: Mapping[str, str] = os.environ, *, url: str = URL) -> Path:
     """`CLEARDIGITS_MNIST` if it is set, else Keras's cache, into which the file is fetched when it is not there."""
-    if named := environ.get("CLEARDIGITS_MNIST"):
-        return Path(named)
-    cached = Path(environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    if named := mnist.named(environ):
+        return named
+    cached = mnist.cached(environ)
     if not cached.is_file():
         _save(_fetch(url), cached)
     return cached
@@ -40,7 +37,7 @@ def _fetch(url: str) -> bytes:
         response = requests.get(url, timeout=TIMEOUT_S)
         response.raise_for_status()
         with np.load(io.BytesIO(response.content), allow_pickle=False) as file:
-            found = {name: hashlib.sha256(file[name].tobytes()).hexdigest() for name in SHA256}
+            found = {name: mnist.sha256(file[name]) for name in SHA256}
     except requests.RequestException as exc:
         raise DatasetError(f"MNIST is not here and cannot be fetched ({exc}): {WAYS}") from exc
     except (KeyError, ValueError, zipfile.BadZipFile) as exc:
