@@ -1,18 +1,17 @@
 // The page, wired together: a drawing becomes 28x28 pixels, gets noise, and is read with and without the denoiser.
 
+import { createAsking } from "./asking.js";
 import { enable, onClick } from "./buttons.js";
 import { apiKey, ChainError, recognize, urlOf } from "./chain.js";
 import { copyFrom, curlCommand } from "./curl.js";
 import { onFile } from "./files.js";
 import { createKinds } from "./kinds.js";
-import { latestOnly } from "./latest.js";
 import { addNoise } from "./noise.js";
 import { notice, onKey } from "./notice.js";
 import { createPad, fileOf, openFile, pathOf } from "./pad.js";
 import { blank, bytesOf, paint } from "./picture.js";
 import { createResults } from "./results.js";
 import { SAMPLES } from "./samples.js";
-import { watchStatus } from "./status.js";
 import { clearSweep, closeSweep, measure, openSweep, showSweep } from "./sweep.js";
 
 const RAW = "application/octet-stream";
@@ -29,8 +28,13 @@ const state = { level: 0, seed: Number(opening.seed), version: 0, digit: 0, clea
 const results = createResults();
 const kinds = createKinds(noiseChanged);
 const pad = createPad(element("canvas"), SAMPLES[opening.digit], sourceChanged);
-const schedule = latestOnly(round);
-const status = watchStatus({ retry, say: notice, stale });
+const asking = createAsking({
+  round,
+  isEmpty: pad.isEmpty,
+  refused: () => {
+    if (state.cleanOf !== state.version) forgetPicture(); // what cannot be read leaves nothing of the digit before
+  },
+});
 
 /** The drawing, through the gateway's own preprocessing, then with noise through both ways of the chain. */
 async function round({ isLate, isNewest }) {
@@ -55,11 +59,9 @@ async function round({ isLate, isNewest }) {
     if (isGone()) return;
     if (sent === state.noisy) paint(element("noisy"), seen);
     results.show(cleaned, plain, cleanedPicture);
-    status.answered(cleaned);
-    notice(null);
-    if (isNewest()) element("reading").ariaBusy = "false";
+    asking.answered(cleaned, isNewest);
   } catch (error) {
-    if (!isGone()) explain(error);
+    if (!isGone()) asking.explain(error);
   }
 }
 
@@ -71,36 +73,6 @@ async function centred(blob) {
   return bytesOf(answer.results[0].input);
 }
 
-function explain(error) {
-  if (!(error instanceof ChainError)) throw error;
-  if (error.again) {
-    status.failed(error);
-  } else {
-    notice(error.message, error);
-    if (state.cleanOf !== state.version) forgetPicture(); // what cannot be read leaves nothing of the digit before
-    element("reading").ariaBusy = "false";
-  }
-}
-
-/** What is shown is no longer the answer to what was drawn: get that one. */
-function refresh() {
-  element("reading").ariaBusy = "true";
-  schedule();
-}
-
-function retry() {
-  if (pad.isEmpty()) return false;
-  refresh();
-  return true;
-}
-
-/** The answer on the page is not the answer to what the page shows: it fades until there is a new one. */
-function stale(old) {
-  const shown = element("reading").dataset.state === "shown";
-  element("reading").dataset.stale = String(old && shown);
-  element("stale").hidden = !(old && shown);
-}
-
 /** There is something new to read. Unless it is the same digit growing, the old answer goes at once. */
 function sourceChanged({ sameDigit = false } = {}) {
   const empty = pad.isEmpty();
@@ -108,10 +80,10 @@ function sourceChanged({ sameDigit = false } = {}) {
   if (!sameDigit || empty) {
     state.digit += 1;
     results.clear();
-    stale(false);
+    asking.stale(false);
   }
   if (empty) {
-    element("reading").ariaBusy = "false";
+    asking.rest();
     forgetPicture();
     clearSweep();
   }
@@ -119,7 +91,7 @@ function sourceChanged({ sameDigit = false } = {}) {
   enable("undo", pad.canUndo());
   enable("clear", !empty);
   notice(null);
-  if (!empty) refresh();
+  if (!empty) asking.refresh();
   showControls();
 }
 
@@ -137,7 +109,7 @@ function noiseChanged() {
   element("marker").style.setProperty("--level", state.level);
   if (!state.clean) return;
   makeNoisy();
-  refresh();
+  asking.refresh();
 }
 
 /** The noisy picture is made here, so it follows the slider without waiting for anybody. */
@@ -165,7 +137,7 @@ async function takeFile(file) {
     if (!(error instanceof ChainError)) throw error;
     if (!error.again && !error.needsKey) {
       notice(error.message, error);
-      element("reading").ariaBusy = "false";
+      asking.rest();
       return;
     }
   }
@@ -186,7 +158,7 @@ async function sweep() {
     const measured = await measure({ clean, kind, digit });
     if (!pad.isEmpty()) showSweep({ ...measured, title });
   } catch (error) {
-    explain(error);
+    asking.explain(error);
     closeSweep();
     element("sweep-text").textContent = `The sweep stopped. ${error.message}`;
   } finally {
@@ -217,7 +189,7 @@ function listen() {
     state.seed += 1;
     noiseChanged();
   });
-  onKey(refresh);
+  onKey(asking.refresh);
   onClick("sweep", sweep);
   onClick("copy", () => copyFrom(element("curl"), element("copy")));
 }

@@ -1,18 +1,17 @@
 // The page of numbers: a drawing or a picture of several digits gets noise and is read with and without the denoiser.
 
+import { createAsking } from "./asking.js";
 import { enable, onClick } from "./buttons.js";
 import { apiKey, ChainError, read, urlOf } from "./chain.js";
 import { copyFrom, curlCommand } from "./curl.js";
 import { onFile } from "./files.js";
 import { createKinds } from "./kinds.js";
-import { latestOnly } from "./latest.js";
 import { blobOf, digitOf, lineOf, onBitmap, pngOf } from "./line.js";
 import { addNoise } from "./noise.js";
 import { notice, onKey } from "./notice.js";
 import { createPad, openFile } from "./pad.js";
 import { createReadings } from "./readings.js";
 import { SAMPLES } from "./samples.js";
-import { watchStatus } from "./status.js";
 
 const WIDE = 2.2; // the pad's width to its height, as in numbers.css
 const SAMPLE_SHARE = 0.8; // of a sample digit to one that fills the pad's height
@@ -31,8 +30,7 @@ state.lineOf = -1;
 const readings = createReadings();
 const kinds = createKinds(noiseChanged);
 const pad = createPad(element("canvas"), strokesOf(opening.number), sourceChanged, { wide: WIDE });
-const schedule = latestOnly(round);
-const status = watchStatus({ retry, say: notice, stale });
+const asking = createAsking({ round, isEmpty: pad.isEmpty, fading: [element("boxes")] });
 
 /** The drawing as it is, for its digits' size; then with noise through both ways of the chain. */
 async function round({ isLate, isNewest }) {
@@ -66,41 +64,10 @@ async function round({ isLate, isNewest }) {
     }));
     await readings.show({ cleaned, plain, digits, bitmap, pad: element("canvas") });
     await showCommand(sent);
-    status.answered(cleaned);
-    notice(null);
-    if (isNewest()) element("reading").ariaBusy = "false";
+    asking.answered(cleaned, isNewest);
   } catch (error) {
-    if (!isGone()) explain(error);
+    if (!isGone()) asking.explain(error);
   }
-}
-
-function explain(error) {
-  if (!(error instanceof ChainError)) throw error;
-  if (error.again) {
-    status.failed(error);
-  } else {
-    notice(error.message, error);
-    element("reading").ariaBusy = "false";
-  }
-}
-
-/** What is shown is no longer the answer to what was drawn: get that one. */
-function refresh() {
-  element("reading").ariaBusy = "true";
-  schedule();
-}
-
-function retry() {
-  if (pad.isEmpty()) return false;
-  refresh();
-  return true;
-}
-
-/** The answer on the page is not the answer to what the page shows: it fades until there is a new one. */
-function stale(old) {
-  const shown = element("reading").dataset.state === "shown";
-  element("reading").dataset.stale = element("boxes").dataset.stale = String(old && shown);
-  element("stale").hidden = !(old && shown);
 }
 
 /** There is something new to read. Unless it is the same number growing, the old answer goes at once. */
@@ -111,7 +78,7 @@ function sourceChanged({ sameDigit = false } = {}) {
     state.number += 1;
     state.line = null;
     readings.clear();
-    stale(false);
+    asking.stale(false);
     showKinds();
     element("curl").textContent = "";
     enable("copy", false);
@@ -120,8 +87,8 @@ function sourceChanged({ sameDigit = false } = {}) {
   enable("undo", pad.canUndo());
   enable("clear", !empty);
   notice(null);
-  if (empty) element("reading").ariaBusy = "false";
-  else refresh();
+  if (empty) asking.rest();
+  else asking.refresh();
 }
 
 function noiseChanged() {
@@ -129,7 +96,7 @@ function noiseChanged() {
   element("level-text").textContent = state.level.toFixed(2);
   if (!state.line) return;
   showKinds();
-  refresh();
+  asking.refresh();
 }
 
 function showKinds() {
@@ -163,7 +130,7 @@ async function takeFile(file) {
     } catch (error) {
       if (!(error instanceof ChainError)) throw error;
       notice(error.message, error);
-      element("reading").ariaBusy = "false";
+      asking.rest();
       return;
     }
   }
@@ -200,7 +167,7 @@ function listen() {
     state.seed += 1;
     noiseChanged();
   });
-  onKey(refresh);
+  onKey(asking.refresh);
   onClick("copy", () => copyFrom(element("curl"), element("copy")));
 }
 
