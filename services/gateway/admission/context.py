@@ -1,5 +1,6 @@
 """What the gateway knows of one request, and what it answers: the same whichever host received it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,6 +44,10 @@ class Request:
     def call(self) -> CallContext:
         """What calls of models made for this request carry."""
         return CallContext(self.deadline, self.metadata, self.label)
+
+    def timings_until_now(self) -> dict[str, float]:
+        """The stages that were gone through, and all of it, in milliseconds."""
+        return self.timings_ms | {"total": round(1e3 * (time.monotonic() - self.started_s), 2)}
 
     @property
     def query(self) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """POST /v1/read: body -> pictures of lines -> strips -> numbers -> answer."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from services.core.lines.strip import Strip
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import JSON, ModelNames
 from services.gateway.api.bodies import check_type
-from services.gateway.api.intake import Intake
+from services.gateway.api.intake import Intake, decoded
 from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
 from services.gateway.api.operations import Operation
 from services.gateway.api.results import data_url
@@ -41,18 +40,7 @@ class Read:
 
     async def run(self, request: Request) -> Answer:
         """What the caller gets."""
-        started = time.perf_counter()
-        strips, options = await self.intake.read(
-            request.body,
-            content_type=request.headers.get("content-type"),
-            encoding=request.headers.get("content-encoding"),
-            query=request.query,
-            until_s=request.deadline.at_s,
-        )
-        spent_s = time.perf_counter() - started
-        self.metrics.decoded(spent_s)
-        request.timings_ms["decode"] = round(1e3 * spent_s, 2)
-        request.images = len(strips)
+        strips, options = await decoded(self.intake.read, request, self.metrics)
         readings = await self.reader.read(
             [None if strip is None else strip.image for strip in strips],
             denoise=options.denoise,
@@ -80,7 +68,7 @@ class Read:
         ]
         for result in results:
             self.metrics.number_answered(bool(result["accepted"]))
-        timings_ms = request.timings_ms | {"total": round(1e3 * (time.monotonic() - request.started_s), 2)}
+        timings_ms = request.timings_until_now()
         read = [reading for reading in readings if reading is not None]
         document = {
             "request_id": request.id,

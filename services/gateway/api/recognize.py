@@ -1,13 +1,12 @@
 """POST /v1/recognize: body -> images -> chain -> answer."""
 
-import time
 from dataclasses import dataclass
 
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api import answers
 from services.gateway.api.answers import ModelNames
 from services.gateway.api.bodies import check_type
-from services.gateway.api.intake import Intake
+from services.gateway.api.intake import Intake, decoded
 from services.gateway.api.operations import Operation
 from services.gateway.api.options import Options
 from services.gateway.captures.capture import Captures
@@ -34,18 +33,7 @@ class Recognize:
 
     async def run(self, request: Request) -> Answer:
         """What the caller gets."""
-        started = time.perf_counter()
-        images, options = await self.intake.recognize(
-            request.body,
-            content_type=request.headers.get("content-type"),
-            encoding=request.headers.get("content-encoding"),
-            query=request.query,
-            until_s=request.deadline.at_s,
-        )
-        spent_s = time.perf_counter() - started
-        self.metrics.decoded(spent_s)
-        request.timings_ms["decode"] = round(1e3 * spent_s, 2)
-        request.images = len(images)
+        images, options = await decoded(self.intake.recognize, request, self.metrics)
         only_scores = answers.takes_npy(request.headers.get("accept"))
         if not only_scores:
             self.intake.check_answer(len(images), options)
@@ -55,16 +43,12 @@ class Recognize:
         for stage, spent_ms in reading.timings_ms.items():
             request.timings_ms[stage] = round(spent_ms, 2)
         if only_scores:
-            return answers.scores_only(reading, timings_ms=_timings(request))
+            return answers.scores_only(reading, timings_ms=request.timings_until_now())
         columns = answers.columns_of(reading, images, options, min_confidence=self.min_confidence)
         results = await self.intake.results(columns, options, until_s=request.deadline.at_s)
         return answers.recognized(
-            reading, results, names=self.names, request_id=request.id, timings_ms=_timings(request)
+            reading, results, names=self.names, request_id=request.id, timings_ms=request.timings_until_now()
         )
-
-
-def _timings(request: Request) -> dict[str, float]:
-    return request.timings_ms | {"total": round(1e3 * (time.monotonic() - request.started_s), 2)}
 
 
 def _check(request: Request) -> None:

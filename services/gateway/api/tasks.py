@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from services.core.budget import LARGE_BYTES
+from services.core.budget import LARGE_BYTES, Budget
 from services.core.compression import inflate, is_encoded
 from services.core.lines.strip import Strip
 from services.gateway.api.bodies import read_request
@@ -24,46 +24,46 @@ from services.gateway.decoding.process import Allowance
 from services.gateway.limits import Limits
 
 
-def _body(parts: list[Part], arguments: Mapping[str, Any], limits: Limits, allowance: Allowance) -> bytes:
-    body, encoding = bytes(parts.pop()), arguments["encoding"]
-    if is_encoded(encoding):
-        body = inflate(body, encoding, max_bytes=limits.max_body_bytes)
-    if len(body) > LARGE_BYTES // 8:  # JSON takes several times its size
-        allowance.alone()
-    return body
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A body, unpacked, and what reading it may cost."""
+
+    body: bytes
+    limits: Limits
+    budget: Budget
+
+    @classmethod
+    def of(cls, parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> _Work:
+        limits = Limits(**arguments["limits"])
+        body, encoding = bytes(parts.pop()), arguments["encoding"]
+        if is_encoded(encoding):
+            body = inflate(body, encoding, max_bytes=limits.max_body_bytes)
+        if len(body) > LARGE_BYTES // 8:  # JSON takes several times its size
+            allowance.alone()
+        return cls(body, limits, limits.budget(allowance.until_s, allowance.alone))
 
 
 def _recognize(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
-    limits = Limits(**arguments["limits"])
+    work = _Work.of(parts, arguments, allowance)
     images, options = read_request(
-        _body(parts, arguments, limits, allowance),
-        arguments["content_type"],
-        query=arguments["query"],
-        limits=limits,
-        budget=limits.budget(allowance.until_s, allowance.alone),
+        work.body, arguments["content_type"], query=arguments["query"], limits=work.limits, budget=work.budget
     )
     return Frame({"options": told(options)}, [images])
 
 
 def _read(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
-    limits = Limits(**arguments["limits"])
-    strips, options = read_lines(
-        _body(parts, arguments, limits, allowance),
-        arguments["content_type"],
-        query=arguments["query"],
-        limits=limits,
-        budget=limits.budget(allowance.until_s, allowance.alone),
+    work = _Work.of(parts, arguments, allowance)
+    return _lines(
+        *read_lines(
+            work.body, arguments["content_type"], query=arguments["query"], limits=work.limits, budget=work.budget
+        )
     )
-    return _lines(strips, options)
 
 
 def _numbers(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
-    limits = Limits(**arguments["limits"])
+    work = _Work.of(parts, arguments, allowance)
     strips, options, reply = read_numbers_request(
-        _body(parts, arguments, limits, allowance),
-        arguments["header_length"],
-        limits=limits,
-        budget=limits.budget(allowance.until_s, allowance.alone),
+        work.body, arguments["header_length"], limits=work.limits, budget=work.budget
     )
     return _lines(strips, options, reply=asdict(reply))
 
@@ -75,10 +75,8 @@ def _lines(strips: Sequence[Strip | None], options: LineOptions, **more: object)
 
 
 def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
-    limits = Limits(**arguments["limits"])
-    asked = read_infer_request(
-        _body(parts, arguments, limits, allowance), arguments["header_length"], max_depth=limits.max_json_depth
-    )
+    work = _Work.of(parts, arguments, allowance)
+    asked = read_infer_request(work.body, arguments["header_length"], max_depth=work.limits.max_json_depth)
     return Frame(_fields(asked), [asked.images])
 
 
@@ -88,9 +86,8 @@ def _model_infer(parts: list[Part], arguments: Mapping[str, Any], allowance: All
     from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, read_call
     from services.pb import open_inference_pb2 as pb
 
-    limits = Limits(**arguments["limits"])
-    message = parsed(pb.ModelInferRequest, _body(parts, arguments, limits, allowance))
-    call = read_call(message, limits=limits, budget=limits.budget(allowance.until_s, allowance.alone))
+    work = _Work.of(parts, arguments, allowance)
+    call = read_call(parsed(pb.ModelInferRequest, work.body), limits=work.limits, budget=work.budget)
     if isinstance(call, NumbersInfer):
         return _lines(call.strips, call.options, reply=asdict(call.reply), version=call.version)
     head = {"model": call.model, "version": call.version, "raw": call.raw, "asked": _fields(call.asked)}
@@ -110,10 +107,8 @@ def _fields(asked: InferRequest) -> dict[str, object]:
 
 
 def _predict(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
-    limits = Limits(**arguments["limits"])
-    images, by_row = read_predict_body(
-        _body(parts, arguments, limits, allowance), limits, limits.budget(allowance.until_s)
-    )
+    work = _Work.of(parts, arguments, allowance)
+    images, by_row = read_predict_body(work.body, work.limits, work.budget)
     return Frame({"by_row": by_row}, [images])
 
 
