@@ -24,6 +24,7 @@ import onnxruntime
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
+from services.core.model_digest import versions
 from training.errors import ExportError
 from training.onnx_graph import OPSET, Unsupported, to_graph
 
@@ -88,9 +89,11 @@ def new_version(home: Path) -> Iterator[tuple[Path, int]]:
             shutil.rmtree(building, ignore_errors=True)
 
 
-def versions(home: Path) -> list[int]:
-    """The version numbers in a model's folder."""
-    return sorted(int(child.name) for child in home.iterdir() if child.name.isdecimal()) if home.is_dir() else []
+def newest_version(home: Path) -> Path:
+    """The folder of a model's newest version; ExportError where there is none."""
+    if not (found := versions(home)):
+        raise ExportError(f"there is no version of {home.name} in {home.parent}")
+    return home / str(found[-1])
 
 
 def write_version(exportable: Exportable, folder: Path, card: Mapping[str, Any]) -> None:

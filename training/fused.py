@@ -19,7 +19,15 @@ import keras
 import numpy as np
 
 from training.errors import ExportError
-from training.export import IMAGE_SHAPE, SIGNATURE, Exportable, check_version, new_version, versions, write_version
+from training.export import (
+    IMAGE_SHAPE,
+    SIGNATURE,
+    Exportable,
+    check_version,
+    new_version,
+    newest_version,
+    write_version,
+)
 
 
 def fuse(denoiser: Path, classifier: Path) -> Exportable:
@@ -36,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("build/fused"), help="default: %(default)s")
     args = parser.parse_args(argv)
     try:
-        newest = {name: _newest(args.models / name) for name in ("denoiser", "classifier")}
+        newest = {name: newest_version(args.models / name) for name in ("denoiser", "classifier")}
         fused = fuse(**newest)
         with new_version(args.output) as (folder, number):
             made_of = {name: int(path.name) for name, path in newest.items()}
@@ -47,12 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exc.exit_status
     print(args.output / str(number))
     return 0
-
-
-def _newest(home: Path) -> Path:
-    if not (found := versions(home)):
-        raise ExportError(f"there is no version of {home.name} in {home.parent}")
-    return home / str(found[-1])
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from services.core.metrics import accuracy
+from services.core.model_digest import versions
 from training.data import Digits, Pictures
 from training.errors import GateError
-from training.export import Exportable, onnx_predictors, to_onnx, versions
+from training.export import Exportable, onnx_predictors, to_onnx
 from training.measure import Predict, measure_headline
 
 ALLOWED_LOSS = 0.002  # 0.2 points at any headline level

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from training.card import results
 from training.data import load_mnist, mnist_path, split
 from training.errors import ExportError, TrainingError
-from training.export import CARD, file_digests, onnx_predictor, versions
+from training.export import CARD, file_digests, newest_version, onnx_predictor
 from training.measure import measure
 from training.targets import table
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         test = split(load_mnist(mnist_path(args.mnist)), validation=1, seed=0).test[: args.measured]
-        folders = [_newest(args.models / name) for name in ("denoiser", "classifier")]
+        folders = [newest_version(args.models / name) for name in ("denoiser", "classifier")]
         cards = [_card(folder) for folder in folders]
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
@@ -59,12 +59,6 @@ def _show(measured: Mapping[str, Any], readme: Path) -> None:
     end = text.index("\n\n", start)
     readme.write_text(text[:start] + table(measured) + text[end:], encoding="utf-8")
     print(table(measured))
-
-
-def _newest(home: Path) -> Path:
-    if not (found := versions(home)):
-        raise ExportError(f"there is no version of {home.name} in {home.parent}")
-    return home / str(found[-1])
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -48,12 +48,16 @@ def version_digest(version: Path) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
+def versions(model: Path) -> list[int]:
+    """The version numbers in a model's folder, rising; none where there is no folder."""
+    return sorted(int(child.name) for child in model.iterdir() if child.name.isdecimal()) if model.is_dir() else []
+
+
 def newest(model: Path) -> int:
     """The highest version number in a model's folder; FileNotFoundError where there is none."""
-    versions = [int(child.name) for child in model.iterdir() if child.name.isdecimal()]
-    if not versions:
+    if not (found := versions(model)):
         raise FileNotFoundError(f"{model} holds no version")
-    return max(versions)
+    return found[-1]
 
 
 def pair(models: Path, *, denoiser: int | None = None, classifier: int | None = None) -> Pair:

@@ -1,7 +1,6 @@
 """Every engine gives the SavedModel's answers: on the shipped pair, and where there is only a SavedModel."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -15,20 +14,20 @@ from services.model_server.engines.base import LoadError
 from services.model_server.engines.choice import EngineOptions, load_engine
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import CALL_S, model_server, outcome
+from tests.support.stack import MODELS, SHIPPED
 
-MODELS = Path(__file__).parents[2] / "models"
-SHIPPED = {"denoiser": "denoised", "classifier": "probabilities"}
+OUTPUTS = {"denoiser": "denoised", "classifier": "probabilities"}
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-def _newest(name):
-    return max((MODELS / name).glob("[0-9]*"), key=lambda folder: int(folder.name))
+def _shipped(name):
+    return MODELS / name / str(SHIPPED)
 
 
 @pytest.mark.parametrize("prefer_tflite", [False, True], ids=["onnx", "litert"])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", OUTPUTS)
 def test_the_shipped_models_answer_as_their_saved_model_does(name, prefer_tflite, rng):
-    folder, output = _newest(name), SHIPPED[name]
+    folder, output = _shipped(name), OUTPUTS[name]
     reference = tf.saved_model.load(str(folder)).signatures["serving_default"]
     engine = load_engine(folder, EngineOptions(prefer_tflite=prefer_tflite))
 
@@ -41,7 +40,7 @@ def test_the_shipped_models_answer_as_their_saved_model_does(name, prefer_tflite
 
 @pytest.mark.parametrize("prefer_tflite", [False, True], ids=["onnx", "litert"])
 def test_an_engine_works_for_several_threads_at_once(prefer_tflite, rng):
-    engine = load_engine(_newest("classifier"), EngineOptions(prefer_tflite=prefer_tflite))
+    engine = load_engine(_shipped("classifier"), EngineOptions(prefer_tflite=prefer_tflite))
     batches = [rng.random((n % 5 + 1, 28, 28, 1), np.float32) for n in range(40)]
     expected = [engine.run("serving_default", {"images": batch}, ["probabilities"])[0] for batch in batches]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.core.model_digest import versions
 from services.core.noise import Images
 from services.core.tensors import to_proto
 from services.evaluator import command
@@ -166,10 +167,9 @@ def _wire(pixels_in: int, values_out: int) -> int:
 
 
 def _newest(home: Path) -> int:
-    versions = [int(path.name) for path in home.glob("[0-9]*") if path.name.isdecimal()]
-    if not versions:
+    if not (found := versions(home)):
         raise ReportError(f"there is no version in {home}; `make cost` exports the fused model before it measures")
-    return max(versions)
+    return found[-1]
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from services.core.model_digest import versions
 from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
 from services.model_server.engines.tensorflow import TensorFlowEngine
@@ -22,7 +23,6 @@ from training.export import (
     onnx_predictor,
     read_warmup,
     to_onnx,
-    versions,
     write_version,
 )
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from services.core.model_digest import versions
 from services.core.noise import NOISES
 from tests.support.digits import synthetic_mnist
 from tests.support.tiny_training import tiny_outcome
@@ -18,7 +19,7 @@ from training.config import TrainingConfig
 from training.data import split
 from training.denoiser import build_denoiser
 from training.errors import ExportError, GateError, TrainingError
-from training.export import load_version, onnx_predictor, versions
+from training.export import load_version, onnx_predictor
 from training.fit import fit
 
 # Keras 3.15 converts TensorFlow variables with NumPy's older protocol.

@@ -7,22 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.core.model_digest import newest
 from services.core.noise import NOISES
 from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
 from services.model_server.engines.tensorflow import TensorFlowEngine
+from tests.support.stack import MODELS, SHIPPED
 from training.data import load_mnist, split
 from training.export import WARMUP_BATCHES, file_digests, onnx_predictor, read_warmup
 from training.measure import measure_headline
 
-MODELS = Path(__file__).parents[3] / "models"
 NAMES = ("denoiser", "classifier")
 MNIST = os.environ.get("CLEARDIGITS_MNIST")
 
 
 def folder(name):
-    return MODELS / name / str(newest(MODELS / name))
+    return MODELS / name / str(SHIPPED)
 
 
 def card(name):
@@ -44,7 +43,7 @@ def test_both_cards_tell_of_the_same_run():
 
     assert denoiser["training"] == classifier["training"]
     assert denoiser["results"] == classifier["results"]
-    assert denoiser["chain"] == {name: newest(MODELS / name) for name in NAMES}
+    assert denoiser["chain"] == dict.fromkeys(NAMES, SHIPPED)
 
 
 @pytest.mark.parametrize("engine", [OnnxEngine, LiteRTEngine, TensorFlowEngine])

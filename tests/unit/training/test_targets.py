@@ -1,15 +1,13 @@
 """The table of targets says what was reached and whether that is enough."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from services.core.model_digest import newest
+from tests.support.stack import MODELS, ROOT, SHIPPED
 from training.outliers import OUTLIERS
 from training.targets import NEW_KINDS, TARGETS, table
 
-ROOT = Path(__file__).parents[3]
 LEVELS = {"0.25": 0.994, "0.5": 0.981, "0.75": 0.94, "1.0": 0.83}
 MOVES = ("by 3 px", "by 4 px", "by 5 px", "scaled")
 JUDGED = {kind: {"auroc": 0.99, "accepted": 0.03} for kind in OUTLIERS}
@@ -41,8 +39,7 @@ def test_every_target_has_a_line_with_its_verdict():
 
 @pytest.mark.parametrize("model", ["denoiser", "classifier"])
 def test_the_readme_shows_the_shipped_cards_figures(model):
-    home = ROOT / "models" / model
-    card = json.loads((home / str(newest(home)) / "model_card.json").read_text())
+    card = json.loads((MODELS / model / str(SHIPPED) / "model_card.json").read_text())
 
     assert table(card["results"]) in (ROOT / "training" / "README.md").read_text()
     assert card["training"]["command"] in (ROOT / "training" / "README.md").read_text()
