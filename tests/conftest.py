@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -11,6 +12,10 @@ from tests.support.homes import Home, local_home
 
 KINDS = {"unit", "contract", "conformance", "integration", "promises", "browser", "containers"}
 CONTAINERS_TIMEOUT_S = 900  # builds and a training run take minutes on a small machine
+
+# an example may take as long as a slow or busy machine needs; pytest's timeout ends what hangs
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
