@@ -39,8 +39,16 @@ base-image: ## a base image from Debian's packages, where no registry is reachab
 
 ##@ Check
 
-test: $(DEV)/.done ## unit, contract, conformance and integration tests, and local processes' promises: no network, no data set
-	$(DEV)/bin/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/promises
+# processes that share the files of tests
+WORKERS ?= 2
+
+test: test-units test-processes ## unit, contract, conformance and integration tests, and local processes' promises: no network, no data set
+
+test-units: $(DEV)/.done ## of those, what runs in one process: unit, contract and conformance tests, some files at a time (WORKERS=2)
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder tests/unit tests/contract tests/conformance
+
+test-processes: $(DEV)/.done ## of those, what starts real processes, one after the other: integration tests and promises
+	$(DEV)/bin/python -m pytest tests/integration tests/promises
 
 test-containers: $(DEV)/.done ## the same promises and the page of containers, and how they are run; as root on Debian it installs what is missing
 	@deploy/docker/with-engine $(DEV)/bin/python -m pytest --home=containers tests/promises tests/browser/test_reading.py tests/containers
@@ -48,8 +56,8 @@ test-containers: $(DEV)/.done ## the same promises and the page of containers, a
 promises: $(DEV)/.done ## the promises of a chain that runs somewhere (URL=http://digits.example)
 	$(DEV)/bin/python -m pytest --home=$(or $(URL),local) tests/promises
 
-test-browser: $(DEV)/.done ## the page in Chromium, against a local stack of its own (apt install chromium)
-	$(DEV)/bin/python -m pytest tests/browser
+test-browser: $(DEV)/.done ## the page in Chromium, against local stacks of its own (WORKERS=2; apt install chromium)
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist=loadfile tests/browser
 
 lint: $(DEV)/.done ## ruff: style and likely mistakes; mypy, strict: types
 	$(DEV)/bin/ruff check .
@@ -195,4 +203,4 @@ $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done
 clean: ## remove virtual environments, caches and run folders
 	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
 
-.PHONY: help up down status logs restart job base-image test test-containers promises lint protos lock clean .venvs/dev .venvs/serve
+.PHONY: help up down status logs restart job base-image test test-units test-processes test-containers promises lint protos lock clean .venvs/dev .venvs/serve

@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
+    items.sort(key=lambda item: "training" not in item.path.parts)  # the longest first: workers end together
     for item in items:
         kind = item.path.relative_to(tests).parts[0]
         if kind in KINDS:

@@ -43,7 +43,7 @@ def test_the_real_chain_equals_its_models_in_process(stack, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_run_that_is_ended_keeps_what_it_has_measured(stack, tmp_path, number):
-    pixels, labels = digits(2000)
+    pixels, labels = digits(500)
     np.savez(tmp_path / "digits.npz", x=pixels, y=labels)
     report = tmp_path / "report"
     process = subprocess.Popen(
@@ -53,7 +53,7 @@ def test_a_run_that_is_ended_keeps_what_it_has_measured(stack, tmp_path, number)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )  # fmt: skip
     assert wait_until(report.exists, timeout_s=60)
-    time.sleep(2)  # the whole grid takes minutes
+    time.sleep(2)  # the whole grid and its lines take minutes
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
 

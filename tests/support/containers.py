@@ -51,7 +51,12 @@ def compose_v1(folder: Path) -> dict[str, str] | None:
             and subprocess.run([program, "version", "--short"], capture_output=True).stdout[:2] == b"1."
         ):
             (folder / "docker").mkdir(parents=True)
-            return {"DOCKER_CONFIG": str(folder / "docker"), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+            return {
+                "DOCKER_CONFIG": str(folder / "docker"),
+                "PATH": f"{program.parent}:{os.environ['PATH']}",
+                # It sends files as v2 does and so finds the layers of packages that v2 built; Debian's docker does not.
+                "COMPOSE_DOCKER_CLI_BUILD": "0",
+            }
     return None
 
 

@@ -13,7 +13,7 @@ ALLOWED = {
     "services.pb": set(),
     "services.core": {"services.pb"},
     "services.runtime": {"services.core"},
-    **{f"services.{name}": {"services.pb", "services.core", "services.runtime"} for name in SERVICES},
+    **{f"services.{name}": {"services.pb", "services.core", "services.runtime"} for name in sorted(SERVICES)},
     "training": {"services.core"},
 }
 

@@ -63,6 +63,7 @@ def test_all_that_ships_is_a_few_megabytes():
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 8_000_000
 
 
+@pytest.mark.timeout(600)  # 50,000 pictures through both models: 40 s of two processors
 @pytest.mark.skipif(not MNIST, reason="CLEARDIGITS_MNIST does not name a file")
 def test_the_shipped_chain_reads_mnist_as_well_as_its_card_says():
     test = split(load_mnist(Path(MNIST)), validation=1, seed=0).test
