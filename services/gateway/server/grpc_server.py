@@ -31,6 +31,7 @@ QUICK_S = 0.05  # a message that takes longer is a slow one, of which there may 
 _KEEPALIVE_MS = 30_000  # a client that does not answer a ping is gone
 _KEEPALIVE_TIMEOUT_MS = 10_000
 _FOR_ANSWERS_S = 0.5
+_LOOK_S = 0.25  # between two looks whether grpc's server still runs
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -60,11 +61,13 @@ class GrpcServer:
         """Another server in the place of one that ended by itself.
 
         grpc.aio ends, with all its calls, at a method's path that is not UTF-8 (grpcio 1.85): one request would take
-        the port away for ever.
+        the port away for ever. Its end is complete only when the client that sent it has gone, so it is looked for.
         """
         while True:
-            ended = asyncio.ensure_future(self._server.wait_for_termination())
+            ended = asyncio.ensure_future(self._server.wait_for_termination(_LOOK_S))
             await asyncio.wait((ended,))
+            if ended.exception() is None and ended.result():  # the time is up, and it runs
+                continue
             log.error("the gRPC server ended, another one starts", extra={"reason": str(ended.exception())})
             self._server = self._built()
             self._server.add_insecure_port(address)
