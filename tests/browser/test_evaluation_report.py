@@ -58,12 +58,13 @@ BOXES = """([texts, lines]) => [texts, lines].map((selector) =>
   }))"""
 
 
-def test_no_percentile_is_struck_through_by_its_line(browser, tmp_path):
+@pytest.mark.parametrize(("width", "shown"), [(1280, ".wide"), (390, ".narrow")])
+def test_no_percentile_is_struck_through_by_its_line(browser, tmp_path, width, shown):
     results = made_up_results()
     slow = dataclasses.replace(results.latencies[0], histogram=[(1.0, 2.0, 900), (2.0, 4.0, 98)])
-    page = opened(browser, tmp_path, dataclasses.replace(results, latencies=[slow]))
+    page = opened(browser, tmp_path, dataclasses.replace(results, latencies=[slow]), width)
 
-    section = "#latency figure:first-of-type svg"
+    section = f"#latency figure:first-of-type {shown} svg"
     texts, lines = page.evaluate(BOXES, [f"{section} text", f"{section} [id*=LineCollection] path"])
     labels = [text for text in texts if text["text"].endswith(" ms")]
     assert [label["text"].split()[0] for label in labels] == ["p50", "p90", "p99"]
@@ -146,7 +147,20 @@ def test_the_report_stands_alone_and_fits(browser, tmp_path, scheme, width):
     assert set(asked) <= {"file", "data"}
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("figure svg").count() == 6
+    assert page.locator("figure svg:visible").count() == 6
+    cut_off = """[...document.querySelectorAll("figure")].filter((figure) => {
+      const frame = figure.getBoundingClientRect();
+      const outside = ({ left, right }) => right > frame.right + 1 || left < frame.left - 1;
+      return figure.scrollWidth > figure.clientWidth ||
+        [...figure.querySelectorAll("svg, text")].some((part) => {
+          const box = part.getBoundingClientRect();
+          return box.width && outside(box);
+        });
+    }).map((figure) => figure.getAttribute("aria-label"))"""
+    assert page.evaluate(cut_off) == []
+    letters_px = """Math.min(...[...document.querySelectorAll("figure svg text")].map((text) =>
+      text.getBoundingClientRect().height).filter(Boolean))"""
+    assert page.evaluate(letters_px) >= 9
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 28)")
     assert page.evaluate("[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))")
     ink, surface = page.evaluate(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -34,12 +36,12 @@ def html(
     environment.filters["cell_of"] = lambda arm, noise, level: results.cell(noise, level, arm)
     measured = [case for case in results.latencies if case.ms]
     drawings = {
-        "accuracy": plots.accuracy(results) if results.noises() else "",
-        "quality": plots.quality(_at_headline(results)) if results.qualities else "",
-        "reliability": plots.reliability(results.reliabilities) if results.reliabilities else "",
-        "distribution": plots.latency_distribution(measured[0]) if measured else "",
-        "percentiles": plots.percentiles(measured) if measured else "",
-        "stages": plots.stages(measured) if measured else "",
+        "accuracy": _drawn(partial(plots.accuracy, results)) if results.noises() else "",
+        "quality": _drawn(partial(plots.quality, _at_headline(results))) if results.qualities else "",
+        "reliability": _drawn(partial(plots.reliability, results.reliabilities)) if results.reliabilities else "",
+        "distribution": _drawn(partial(plots.latency_distribution, measured[0])) if measured else "",
+        "percentiles": _drawn(partial(plots.percentiles, measured)) if measured else "",
+        "stages": _drawn(partial(plots.stages, measured)) if measured else "",
     }
     return environment.get_template("report.html").render(
         results=results,
@@ -66,6 +68,15 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
             (folder / name).write_bytes(data)
     except OSError as exc:
         raise ReportError(f"cannot write to {folder}: {exc.strerror}; name another folder with --report") from exc
+
+
+class _Draw(Protocol):
+    def __call__(self, *, narrow: bool) -> str: ...
+
+
+def _drawn(draw: _Draw) -> str:
+    """A drawing for either width; the style sheet shows the one that fits."""
+    return f'<div class="wide">{draw(narrow=False)}</div><div class="narrow">{draw(narrow=True)}</div>'
 
 
 def _read(name: str) -> str:
