@@ -94,7 +94,7 @@ fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh wh
 
 ##@ Measure
 
-bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/gateway.md (two minutes, idle machine; ARGS="--rounds 1")
+bench: $(DEV)/.done ## the gateway beside its floors, with wrk: docs/benchmarks/gateway.md (three minutes, idle machine; ARGS="--rounds 1")
 	$(DEV)/bin/python -m tests.bench.gateway $(ARGS)
 
 evaluate: $(EVALUATOR)/.done ## accuracy and latency of the running chain, digits and lines, with a report (ARGS="--quick --require 'gaussian@0.5>=0.95'")
@@ -125,7 +125,7 @@ cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, i
 
 .PHONY: evaluate load loadgen corrections cost
 
-bench-peers: $(DEV)/.done ## beside a FastAPI app with the models inside: docs/benchmarks/peers.md (five minutes, idle machine, wrk)
+bench-peers: $(DEV)/.done ## beside a FastAPI app with the models inside: docs/benchmarks/peers.md (seven minutes, idle machine, wrk)
 	$(DEV)/bin/python -m tests.bench.peers $(ARGS)
 
 bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op server (ARGS="--model classifier")

@@ -38,6 +38,16 @@ def test_offline_and_accuracy_of_a_right_gateway(run, tmp_path):
     assert (tmp_path / "logs" / "Offline" / "mlperf_log_summary.txt").is_file()
 
 
+def test_what_the_client_takes_alone_stands_beside_its_latencies(run, capsys):
+    _, call = run
+    status, found = call("SingleStream")
+
+    [single] = found["runs"]
+    assert status == 0
+    assert 0 < single["floor"]["p50_ms"] < single["verdict"]["figures"]["p50_ms"]
+    assert f"{single['floor']['p50_ms']:.2f} /" in capsys.readouterr().out
+
+
 def test_wrong_answers_make_a_run_invalid_however_fast(run, capsys):
     gateway, call = run
     gateway.faults.wrong_digit = True

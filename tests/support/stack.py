@@ -22,6 +22,7 @@ MODELS = ROOT / "models"
 SHIPPED = newest(MODELS / "classifier")  # of both models
 START_S = 30.0
 STOP_S = 15.0
+LANE, TCP, UNIX = "lane", "gRPC over TCP", "gRPC over a UNIX socket"  # between gateway and model servers
 
 
 def free_port() -> int:
@@ -103,6 +104,7 @@ class Stack:
     denoiser: Child
     classifier: Child
     gateway: Child
+    targets: Mapping[str, Mapping[str, str]]  # transport -> settings of a gateway that talks to these servers so
 
     @property
     def children(self) -> tuple[Child, Child, Child]:
@@ -143,18 +145,14 @@ def running_stack(
     lane_of = {name: lanes / f"{name}.sock" for name in rest_ports} if lanes else {}
     servers = [_model_server(name, ports[name], rest_ports[name], models, lane_of.get(name)) for name in rest_ports]
     metrics = {name: f"127.0.0.1:{port}" for name, port in {**ports, **rest_ports}.items()}
-    settings = {
-        "PORT": str(ports["gateway"]),
-        **{
-            f"{name.upper()}_TARGET": f"lane:{lane_of[name]}" if lanes else f"127.0.0.1:{ports[name]}"
-            for name in rest_ports
-        },
-        **(gateway or {}),
-    }
-    environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
-    door = Child("gateway", ["services.gateway"], environment)
+    targets = {TCP: {f"{name.upper()}_TARGET": f"127.0.0.1:{ports[name]}" for name in rest_ports}}
+    if lanes:
+        targets[LANE] = {f"{name.upper()}_TARGET": f"lane:{path}" for name, path in lane_of.items()}
+        targets[UNIX] = {f"{name.upper()}_TARGET": f"unix:{_grpc_socket(path)}" for name, path in lane_of.items()}
+    settings = {"PORT": str(ports["gateway"]), **targets[LANE if lanes else TCP], **(gateway or {})}
     denoiser, classifier = servers
-    stack = Stack(f"http://127.0.0.1:{ports['gateway']}", metrics, denoiser, classifier, door)
+    url = f"http://127.0.0.1:{ports['gateway']}"
+    stack = Stack(url, metrics, denoiser, classifier, gateway_child(settings), targets)
     with ExitStack() as ends:
         if labels:
             folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
@@ -167,6 +165,16 @@ def running_stack(
         yield stack
 
 
+def gateway_child(settings: Mapping[str, str]) -> Child:
+    """A gateway by its settings without their prefix, not started."""
+    environment = {f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}
+    return Child("gateway", ["services.gateway"], environment)
+
+
+def _grpc_socket(lane: Path) -> Path:
+    return lane.with_suffix(".grpc")
+
+
 def _model_server(name: str, port: int, rest_port: int, models: Path, lane: Path | None) -> Child:
     flags = {
         "port": port,
@@ -175,8 +183,13 @@ def _model_server(name: str, port: int, rest_port: int, models: Path, lane: Path
         "model_name": name,
         "model_base_path": models / name,
         "monitoring_config_file": ROOT / "deploy/serving/monitoring.config",
-        **({"lane_path": lane, "enable_serialization_as_tensor_content": True} if lane else {}),
     }
+    if lane:
+        flags |= {
+            "lane_path": lane,
+            "grpc_socket_path": _grpc_socket(lane),
+            "enable_serialization_as_tensor_content": True,
+        }
     return Child(name, ["services.model_server", *(f"--{flag}={value}" for flag, value in flags.items())])
 
 

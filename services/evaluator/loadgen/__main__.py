@@ -40,8 +40,9 @@ ACCURACY_LEVEL = 0.5
 STREAM_SAMPLES = 8  # LoadGen's MultiStream: so many in one query
 OFFLINE_IMAGES = 128  # in one request
 NS_PER_MS = 1_000_000
-SEARCH_S = 75.0  # for the highest rate of the Server scenario
-LONGEST = 6  # times the least duration: a rate too low for enough queries by then is INVALID, not endless
+SEARCH_S = 60.0  # for the highest rate of the Server scenario; all scenarios together take less than three minutes
+FLOOR_S = 2.0  # the least a run of the client alone takes
+LONGEST = 4  # times the least duration: a rate too low for enough queries by then is INVALID, not endless
 FEWEST_QUERIES = {
     "SingleStream": 662,
     "MultiStream": 662,
@@ -61,6 +62,7 @@ class Run:
     verdict: Verdict
     mistakes: dict[str, int]
     folder: str
+    floor: dict[str, float] = field(default_factory=dict)  # the same percentiles of the client alone
 
     @property
     def valid(self) -> bool:
@@ -80,14 +82,23 @@ class Driver:
     report: Path
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
-    def run(self, scenario: str, *, rate: float = 0.0, accuracy: bool = False, longer: int = 1) -> Run:
+    def with_floor(self, run: Run) -> Run:
+        """The run with what the same client takes, at the same rate, for requests that compute nothing."""
+        brief = replace(self, seconds=min(self.seconds, FLOOR_S))
+        alone = brief.run(run.scenario, rate=run.rate, empty=True)
+        return replace(run, floor={name: alone.verdict.figures.get(name, 0.0) for name in ("p50_ms", "p99_ms")})
+
+    def run(
+        self, scenario: str, *, rate: float = 0.0, accuracy: bool = False, longer: int = 1, empty: bool = False
+    ) -> Run:
         """Run one scenario; `rate` is queries a second for Server, the expected samples a second for Offline."""
         name = "Accuracy" if accuracy else scenario
-        folder = self.report / (f"{name}-{rate:.1f}" if scenario == "Server" else name)
+        said = f"{name}-client-alone" if empty else name
+        folder = self.report / (f"{said}-{rate:.1f}" if scenario == "Server" else said)
         folder.mkdir(parents=True, exist_ok=True)
         sut = HttpSut(
             self.url, self.samples,
-            threads=THREADS[scenario], images_per_request=IMAGES[scenario], api_key=self.api_key,
+            threads=THREADS[scenario], images_per_request=IMAGES[scenario], api_key=self.api_key, empty=empty,
         )  # fmt: skip
         count = len(self.samples.digits)
         system = mlperf_loadgen.ConstructSUT(sut.issue, sut.flush)
@@ -102,7 +113,7 @@ class Driver:
             sut.close()
         summary = (folder / "mlperf_log_summary.txt").read_text()
         found = Run(name, rate, verdict(summary), {} if accuracy else dict(sut.mistakes), str(folder))
-        outcome = "done" if accuracy else "VALID" if found.valid else "INVALID"
+        outcome = "done" if accuracy or empty else "VALID" if found.valid else "INVALID"
         self.console.print(f"{folder.name}: {outcome}", soft_wrap=True)
         return found
 
@@ -114,7 +125,9 @@ class Driver:
         def is_valid(rate: float) -> bool:
             tried.append(self.run("Server", rate=rate))
             within = tried[-1].verdict.figures.get("p99_ms", float("inf")) <= self.bound_ms
-            if within and not tried[-1].valid:  # fast enough, but of too few queries for LoadGen to be sure of it
+            if (
+                within and not tried[-1].valid and time.monotonic() < ends
+            ):  # fast enough, but of too few queries for LoadGen to be sure of it
                 tried.append(self.run("Server", rate=rate, longer=2))
             return tried[-1].valid
 
@@ -126,7 +139,7 @@ class Driver:
     def offline(self, expected: float) -> Run:
         """LoadGen sizes its one query by the expected rate: where that was too low, ask again with the measured one."""
         run = self.run("Offline", rate=expected)
-        for _ in range(3):
+        for _ in range(2):
             if run.valid or run.mistakes:
                 break
             run = self.run("Offline", rate=1.3 * run.verdict.figures["samples_per_s"])
@@ -179,9 +192,12 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
 
 
 def _scenarios(driver: Driver, arguments: argparse.Namespace) -> list[Run]:
-    runs = [driver.run(name) for name in ("SingleStream", "MultiStream") if name in arguments.scenarios]
+    runs = [
+        driver.with_floor(driver.run(name)) for name in ("SingleStream", "MultiStream") if name in arguments.scenarios
+    ]
     if "Server" in arguments.scenarios:
         runs += driver.server(arguments.start_rate)
+        runs[-1] = driver.with_floor(runs[-1])
     if "Offline" in arguments.scenarios:
         runs.append(driver.offline(2000.0))
     return runs
@@ -245,7 +261,7 @@ def _save(folder: Path, runs: Sequence[Run], accuracy: dict[str, Any] | None) ->
 
 def _print(runs: Sequence[Run], accuracy: dict[str, Any] | None, arguments: argparse.Namespace) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    table = Table("scenario", "result", "figure", "p50 ms", "p90 ms", "p99 ms")
+    table = Table("scenario", "result", "figure", "p50 ms", "p90 ms", "p99 ms", "client alone, p50 / p99")
     for run in runs:
         figures = run.verdict.figures
         figure = {
@@ -257,7 +273,8 @@ def _print(runs: Sequence[Run], accuracy: dict[str, Any] | None, arguments: argp
             "Offline": f"{figures.get('samples_per_s', 0):,.0f} images/s",
         }[run.scenario]
         times = (f"{figures[name]:.2f}" if name in figures else "" for name in ("p50_ms", "p90_ms", "p99_ms"))
-        table.add_row(run.scenario, "VALID" if run.valid else "[red]INVALID", figure, *times)
+        alone = f"{run.floor['p50_ms']:.2f} / {run.floor['p99_ms']:.2f}" if run.floor else ""
+        table.add_row(run.scenario, "VALID" if run.valid else "[red]INVALID", figure, *times, alone)
     console.print(table)
     for run in runs:
         for reason in () if run.valid else (*run.verdict.reasons, *(f"{k}: {n}" for k, n in run.mistakes.items())):

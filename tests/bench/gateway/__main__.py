@@ -1,4 +1,4 @@
-"""Measure the gateway: `python -m tests.bench.gateway` (`make bench`). Two minutes, on an idle machine with wrk."""
+"""Measure the gateway: `python -m tests.bench.gateway` (`make bench`). Three minutes, on an idle machine with wrk."""
 
 import argparse
 import os
@@ -7,23 +7,39 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import requests
 
+from deploy.stack.local import WORKERS
 from services.core.model_digest import pair
 from tests.bench.gateway import floors, report, usage
 from tests.bench.gateway.wrk import Load, press
-from tests.support.stack import MODELS, ROOT, Child, Stack, free_port, running_stack
+from tests.bench.windows import Server, summary
+from tests.support.stack import (
+    LANE,
+    MODELS,
+    ROOT,
+    TCP,
+    UNIX,
+    Child,
+    Stack,
+    free_port,
+    gateway_child,
+    running_stack,
+)
 
 SAMPLE = ROOT / "docs/samples/noisy-7.png"
 PNG = "image/png"
 BULK_IMAGES = 10_000
 CONNECTIONS = (1, 16, 64, 256, 1000)
-QUIET = {"ACCESS_LOG": "all", "LOG_FORMAT": "json"}  # as in production: every request has its line
+COMPARED = (1, 16, 64)  # clients of the comparison of transports
+GATEWAYS = min(WORKERS, os.cpu_count() or 1)  # worker processes, as `make up` has them
+# As in production: every request has its line.
+QUIET = {"ACCESS_LOG": "all", "LOG_FORMAT": "json", "WORKERS": str(GATEWAYS)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,12 +64,15 @@ def measure(*, seconds: int, rounds: int) -> dict:
         for each in (url, f"{embedded_url}/v1/recognize"):
             press(each, connections=64, seconds=1, body=picture, content_type=PNG)
         memory_mb = sum(usage.pss_mb(child.pid) for child in stack.children)
+        family = Server(LANE, url, tuple(child.pid for child in stack.children))
         compared: dict[str, list[Load]] = {"gateway": [], "embedded": []}
         cpu_us: list[float] = []
+        all_cpu_us: list[float] = []
         for _ in range(rounds):
-            before_s = usage.cpu_s(stack.gateway.pid)
+            before_s, all_before_s = usage.cpu_s(stack.gateway.pid), family.cpu_s()
             load = press(url, connections=64, seconds=seconds, body=picture, content_type=PNG)
             cpu_us.append(1e6 * (usage.cpu_s(stack.gateway.pid) - before_s) / load.requests)
+            all_cpu_us.append(1e6 * (family.cpu_s() - all_before_s) / load.requests)
             compared["gateway"].append(load)
             compared["embedded"].append(
                 press(f"{embedded_url}/v1/recognize", connections=64, seconds=seconds, body=picture, content_type=PNG)
@@ -67,11 +86,44 @@ def measure(*, seconds: int, rounds: int) -> dict:
         found["gateway"] = {
             "loads": [load.as_dict() for load in loads],
             "cpu_us_per_request": statistics.median(cpu_us),
+            "all_cpu_us_per_request": statistics.median(all_cpu_us),
             "bulk_images_per_s": max(_bulk(stack.url) for _ in range(rounds)),
         }
         found["embedded"] = _typical(compared["embedded"]).as_dict()
         found["stack"] = {"first_answer_s": first_answer_s, "pss_mb": memory_mb}
+        found["transports"] = _transports(stack, picture, seconds, rounds)
     return found
+
+
+def _transports(stack: Stack, picture: bytes, seconds: int, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Gateways that differ only in how they talk to the same two model servers, in turn."""
+    with ExitStack() as ends:
+        servers = [ends.enter_context(_gateway(stack, name)) for name in (LANE, TCP, UNIX)]
+        found: dict[str, dict[str, dict[str, float]]] = {server.name: {} for server in servers}
+        for server in servers:
+            press(server.url, connections=16, seconds=1, body=picture, content_type=PNG)
+        for count in COMPARED:
+            windows: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+            for turn in range(rounds):
+                for server in servers if turn % 2 == 0 else servers[::-1]:
+                    windows[server.name].append(server.window(count, seconds, picture, PNG))
+            for name, each in windows.items():
+                found[name][str(count)] = summary(each)
+    return found
+
+
+@contextmanager
+def _gateway(stack: Stack, transport: str) -> Iterator[Server]:
+    """The stack's own gateway, or one beside it that reaches the model servers in another way."""
+    servers = stack.denoiser.pid, stack.classifier.pid
+    if transport == LANE:
+        yield Server(transport, f"{stack.url}/v1/recognize", (stack.gateway.pid, *servers))
+        return
+    port = free_port()
+    child = gateway_child({"PORT": str(port), **QUIET, **stack.targets[transport]})
+    with running(child):
+        url = listening(f"http://127.0.0.1:{port}")
+        yield Server(transport, f"{url}/v1/recognize", (child.pid, *servers))
 
 
 def _typical(loads: Sequence[Load]) -> Load:
@@ -80,9 +132,11 @@ def _typical(loads: Sequence[Load]) -> Load:
 
 
 def _floors(models: floors.Models, seconds: int) -> dict[str, float]:
-    with empty_endpoint() as (url, _):
+    with empty_endpoint() as (url, pid):
         alone = press(url, connections=1, seconds=seconds)
+        before_s = usage.cpu_s(pid)
         many = press(url, connections=64, seconds=seconds)
+        empty_us = 1e6 * (usage.cpu_s(pid) - before_s) / many.requests
     port = free_port()
     with running(Child("noop", ["tests.bench.gateway.floors", "noop", str(port)])):
         hop_ms = floors.hop_ms(f"127.0.0.1:{port}")
@@ -92,6 +146,7 @@ def _floors(models: floors.Models, seconds: int) -> dict[str, float]:
         "empty_endpoint_requests_per_s": many.requests_per_s,
         "hop_ms": hop_ms,
         "compute_ms": floors.compute_ms(models),
+        "request_cpu_us": empty_us + sum(floors.request_us(models, SAMPLE.read_bytes()).values()),
         "bulk_images_per_s": floors.bulk_images_per_s(models, BULK_IMAGES, batch=128, threads=cores),
     }
 
@@ -146,7 +201,7 @@ def listening(url: str, within_s: float = 20.0) -> str:
     while True:
         try:
             requests.get(url, timeout=1)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # a parent may listen before its workers answer
             if time.monotonic() > ends:
                 raise
             time.sleep(0.05)
@@ -184,6 +239,7 @@ def machine(seconds: int, rounds: int) -> dict:
         "seconds": seconds,
         "rounds": rounds,
         "bulk_images": BULK_IMAGES,
+        "workers": GATEWAYS,
     }
 
 

@@ -1,10 +1,12 @@
-"""The same gateway with both models in its own process: `python -m tests.bench.gateway.embedded`, settings as always.
+"""The same gateway with both models in its own processes: `python -m tests.bench.gateway.embedded`, settings as always.
 
-What separates it from the real one is the price of two model servers behind gRPC.
+What separates it from the real one is the price of two model servers apart.
 """
 
 import asyncio
+import multiprocessing
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,9 +46,10 @@ class EmbeddedModel:
         """Nothing to let go of."""
 
 
-async def serve(config: GatewayConfig) -> None:
-    """The gateway's server, with these models in the place of those of its settings, until SIGTERM."""
+async def serve(config: GatewayConfig, sock: socket.socket) -> None:
+    """The gateway's server on a bound socket, with these models in the place of its settings', until SIGTERM."""
     stop = asyncio.Event()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by the parent, which waits for it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     threads = ThreadPoolExecutor(2)
     models = Models(MODELS)
@@ -56,18 +59,30 @@ async def serve(config: GatewayConfig) -> None:
         classifier=EmbeddedModel("classifier", models.classify, threads),
     )
     server = HttpServer(gateway)
-    [sock] = listen(config)
     await server.start(sock)
     await stop.wait()
     await server.stop(1.0)
     await gateway.close()
 
 
-def main() -> int:
-    """Serve until told to stop."""
+def work(sock: socket.socket) -> None:
+    """One worker."""
     config = GatewayConfig.from_env()
     configure_logging(level=config.log_level, log_format=config.log_format)
-    uvloop.run(serve(config))
+    uvloop.run(serve(config, sock))
+
+
+def main() -> int:
+    """Serve until told to stop, with as many workers as the settings say."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=work, args=(sock,)) for sock in listen(GatewayConfig.from_env())]
+    for worker in workers:
+        worker.start()
+    signal.sigwait({signal.SIGTERM})
+    for worker in workers:
+        worker.terminate()
+        worker.join()
     return 0
 
 

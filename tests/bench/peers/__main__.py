@@ -1,4 +1,4 @@
-"""The chain and its peers in alternation: `make bench-peers`. Five minutes, idle machine, wrk.
+"""The chain and its peers in alternation: `make bench-peers`. Seven minutes, idle machine, wrk.
 
 All servers are up at once and are pressed in turn, a short window each, so that a slow minute of the machine falls on
 all of them. Every server answers the sample rightly before anything is measured.
@@ -6,13 +6,12 @@ all of them. Every server answers the sample rightly before anything is measured
 
 import argparse
 import json
-import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import requests
@@ -22,26 +21,17 @@ from tests.bench.gateway.__main__ import PNG, QUIET, SAMPLE, empty_endpoint, lis
 from tests.bench.gateway.floors import Models, request_us
 from tests.bench.gateway.report import FOLDER
 from tests.bench.gateway.usage import cpu_s, pss_mb
-from tests.bench.gateway.wrk import Load, press
+from tests.bench.gateway.wrk import press
 from tests.bench.peers import report
+from tests.bench.peers.open_loop import press_open
+from tests.bench.windows import Server, summary
 from tests.support.stack import MODELS, Child, free_port, running_stack
 
 RAW = "application/octet-stream"
 CONNECTIONS = (1, 16, 64, 256)
 BULK_IMAGES, BULK_CONNECTIONS = 256, 4
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One way to serve the pair: where it listens, and the processes that it consists of."""
-
-    name: str
-    url: str
-    pids: tuple[int, ...]
-
-    def cpu_s(self) -> float:
-        """CPU seconds of all its processes so far."""
-        return sum(cpu_s(pid) for pid in self.pids)
+RATES = (33, 200, 400)  # requests a second, at random times
+CLIENT = "the client alone"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,32 +65,36 @@ def measure(*, seconds: int, rounds: int) -> dict:
         for name, connections, body, content_type in loads:
             for _ in range(rounds):
                 for server in servers:
-                    window = _window(server, connections, seconds, body, content_type)
+                    window = server.window(connections, seconds, body, content_type)
                     windows.setdefault(server.name, {}).setdefault(name, []).append(window)
+        open_loop = _open_loop(servers, rounds, 2 * seconds, picture)
         memory = {server.name: sum(pss_mb(pid) for pid in server.pids) for server in servers}
     return {
         "machine": machine(seconds, rounds),
         "bulk_images": BULK_IMAGES,
         "floor_us": _floor_us(picture, seconds),
-        "servers": {name: {load: _summary(each) for load, each in by.items()} for name, by in windows.items()},
+        "servers": {name: {load: summary(each) for load, each in by.items()} for name, by in windows.items()},
         "pss_mb": memory,
+        "open_loop": open_loop,
     }
 
 
-def _window(server: Server, connections: int, seconds: int, body: bytes, content_type: str) -> dict[str, float]:
-    before_s = server.cpu_s()
-    load: Load = press(server.url, connections=connections, seconds=seconds, body=body, content_type=content_type)
-    return {**load.as_dict(), "cpu_us": 1e6 * (server.cpu_s() - before_s) / max(load.requests, 1)}
-
-
-def _summary(windows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Medians of the windows, the best rate beside them; requests lost are added up."""
-    names = ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")
-    return {
-        **{name: statistics.median(window[name] for window in windows) for name in names},
-        "best_requests_per_s": max(window["requests_per_s"] for window in windows),
-        "lost": sum(window["not_2xx"] + window["socket_errors"] for window in windows),
-    }
+def _open_loop(servers: Sequence[Server], rounds: int, seconds: int, picture: bytes) -> dict[str, dict[str, Any]]:
+    """Requests at random times, the same times for every server in turn; beside them what the client itself takes."""
+    found: dict[str, dict[str, Any]] = {}
+    with empty_endpoint() as (url, pid):
+        pressed = [*(server for server in servers if server.name in report.OPEN_LOOP), Server(CLIENT, url, (pid,))]
+        for rate in RATES:
+            latencies: dict[str, list[float]] = {server.name: [] for server in pressed}
+            for turn in range(rounds):
+                for server in pressed:
+                    latencies[server.name] += press_open(
+                        server.url, rate=rate, seconds=seconds, body=picture, content_type=PNG, seed=turn
+                    )
+            for name, each in latencies.items():
+                p50, p99 = np.percentile(each, (50, 99)).tolist()
+                found.setdefault(name, {})[str(rate)] = {"p50_ms": p50, "p99_ms": p99, "requests": len(each)}
+    return found
 
 
 def _check(server: Server, body: bytes, count: int) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.bench.gateway import report
 from tests.bench.gateway.wrk import read_report
+from tests.support.stack import LANE, TCP, UNIX
 
 WRK = """Running 4s test @ http://127.0.0.1:8080/v1/recognize
   1 threads and 64 connections
@@ -38,20 +39,24 @@ def test_a_run_without_errors_has_none():
     assert (load.not_2xx, load.socket_errors) == (0, 0)
 
 
-def found(**changes: float) -> dict:
+def found(**changes: object) -> dict:
     loads = [
         {"connections": count, "requests_per_s": 1000.0, "p50_ms": 1.0, "p90_ms": 1.5, "p99_ms": 2.0, "not_2xx": 0,
          "socket_errors": 0}
         for count in (1, 16, 64, 256, 1000)
     ]  # fmt: skip
     result = {
-        "gateway": {"loads": loads, "cpu_us_per_request": 200.0, "bulk_images_per_s": 900.0},
+        "gateway": {"loads": loads, "cpu_us_per_request": 200.0, "all_cpu_us_per_request": 500.0,
+                    "bulk_images_per_s": 900.0},
+        "transports": {name: {count: {"requests_per_s": rate, "p50_ms": 1.0, "p99_ms": 2.0, "cpu_us": 500.0}
+                              for count in ("1", "16", "64")}
+                       for name, rate in ((LANE, 300.0), (TCP, 200.0), (UNIX, 210.0))},
         "embedded": {"requests_per_s": 1100.0},
         "floors": {"empty_endpoint_p50_ms": 0.2, "compute_ms": 0.3, "hop_ms": 0.4, "bulk_images_per_s": 1000.0,
-                   "empty_endpoint_requests_per_s": 7000.0},
+                   "empty_endpoint_requests_per_s": 7000.0, "request_cpu_us": 410.0},
         "stack": {"first_answer_s": 1.5, "pss_mb": 200.0},
         "machine": {"date": "2026-01-01", "cpu": "a CPU", "cores": 2, "python": "3.11", "models": "1", "rounds": 1,
-                    "seconds": 1, "bulk_images": 10000},
+                    "seconds": 1, "workers": 2, "bulk_images": 10000},
     }  # fmt: skip
     for name, value in changes.items():
         part, _, key = name.partition("__")
@@ -67,7 +72,8 @@ def test_all_targets_can_be_met():
     "change",
     [
         {"embedded__requests_per_s": 1400.0},
-        {"gateway__cpu_us_per_request": 221.0},
+        {"gateway__all_cpu_us_per_request": 520.0},
+        {"transports__lane": {str(count): {"requests_per_s": 220.0} for count in (1, 64)}},
         {"gateway__bulk_images_per_s": 840.0},
         {"floors__hop_ms": 0.1},
         {"stack__first_answer_s": 2.1},
@@ -83,6 +89,7 @@ def test_each_target_can_be_missed(change):
 def test_the_page_shows_every_load_and_every_verdict():
     text = report.markdown(found(stack__pss_mb=251.0))
 
-    assert text.count("| met |") == 8
+    assert text.count("| met |") == 9
     assert text.count("**missed**") == 1
     assert "| 1000 | 1,000 |" in text
+    assert all(f"| {name} | " in text for name in (LANE, TCP, UNIX))
