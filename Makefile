@@ -186,7 +186,7 @@ denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always an
 docs-page: $(DEV)/.done ## write services/gateway/pages/docs.html from openapi.yaml
 	$(DEV)/bin/python -m deploy.docs_page
 
-ROLES := gateway model_server evaluator training serve tracing
+ROLES := gateway model_server evaluator training serve tracing tracking
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
 	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \

@@ -21,8 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is impor
 from services.core.noise import NOISES
 from training.config import RECIPES, SIZES, TrainingConfig
 from training.data import load_mnist, mnist_path, split
-from training.errors import TrainingError
+from training.errors import GateError, TrainingError
 from training.extra import load_extra
+from training.tracking import Tracker
 
 SHIPPED_RECIPE = "default"
 DONE = "done"  # marks a run folder whose job has come to its end
@@ -67,6 +68,7 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
         data = replace(data, test=data.test[: config.measured])
     if config.extra:
         data = replace(data, extra=load_extra(Path(config.extra)))
+    tracker = Tracker.open(args.mlflow) if args.mlflow else None
     from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
@@ -85,9 +87,19 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
         for name, accuracy in measured.headline.items():
             print(f"{name}: {100 * accuracy:.2f} %")
     print(f"everything else is in {workdir}/")
+    versions: dict[str, Path] = {}
     if measured and config.recipe == SHIPPED_RECIPE and not config.hold_out and not args.no_publish:
-        published = job.publish(config, data, outcome, measured, Path(args.models), force=args.force, note=args.note)
-        print(f"published {', '.join(f'{args.models}/{name}/{number}' for name, number in published.items())}")
+        models = Path(args.models)
+        try:
+            published = job.publish(config, data, outcome, measured, models, force=args.force, note=args.note)
+        except GateError as refusal:
+            if tracker:
+                tracker.record(workdir, refusal=str(refusal))
+            raise
+        versions = {name: models / name / str(number) for name, number in published.items()}
+        print(f"published {', '.join(map(str, versions.values()))}")
+    if tracker:
+        tracker.record(workdir, versions)
     (workdir / DONE).touch()
     return 0
 
@@ -143,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", default="models", help="where versions go (default: %(default)s)")
     parser.add_argument(
         "--fit-only", action="store_true", help="stop after training; the same command without it goes on"
+    )
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="keep the run in MLflow too: sqlite:///runs/mlflow.db, or a server's address",
     )
     parser.add_argument("--note", help="a sentence for the model cards")
     parser.add_argument("--no-publish", action="store_true", help="measure only")

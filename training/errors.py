@@ -3,6 +3,7 @@
 TrainingError
 ├── DataError        MNIST is missing, truncated or not MNIST        exit status 2
 ├── ExportError      a version could not be written or checked       exit status 1
+├── TrackingError    a run could not be kept in MLflow               exit status 1
 └── GateError        the new version is worse than the current one   exit status 3
 """
 
@@ -21,6 +22,10 @@ class DataError(TrainingError):
 
 class ExportError(TrainingError):
     """A model version could not be written, or what was written does not behave as the model does."""
+
+
+class TrackingError(TrainingError):
+    """MLflow is not installed, or what it keeps runs in cannot be opened or written."""
 
 
 class GateError(TrainingError):
