@@ -37,15 +37,15 @@ def median_seconds(call: Callable[[], object], *, seconds: float = SECONDS) -> f
     return float(np.median(durations))
 
 
-def graph_cost(path: Path, *, seconds: float = SECONDS, batch: int = BATCH) -> dict[str, float]:
+def graph_cost(path: Path, *, seconds: float = SECONDS, batch: int = BATCH, rounds: int = ROUNDS) -> dict[str, float]:
     """Microseconds per image of one ONNX file, one at a time and in batches."""
     predict = onnx_predictor(path, threads=1)
     rng = np.random.default_rng(0)
     cost = {}
     for name, count in (("single_us", 1), ("batch_us", batch)):
         images = rng.random((count, *IMAGE_SHAPE), dtype=np.float32)
-        rounds = [median_seconds(partial(predict, images), seconds=seconds) for _ in range(ROUNDS)]
-        cost[name] = 1e6 * min(rounds) / count
+        medians = [median_seconds(partial(predict, images), seconds=seconds) for _ in range(rounds)]
+        cost[name] = 1e6 * min(medians) / count
     return cost
 
 
@@ -60,9 +60,11 @@ def flops(model: keras.Model) -> float:
     return float(total)
 
 
-def chain_cost(graphs: Sequence[Path], *, seconds: float = SECONDS, batch: int = BATCH) -> dict[str, float]:
+def chain_cost(
+    graphs: Sequence[Path], *, seconds: float = SECONDS, batch: int = BATCH, rounds: int = ROUNDS
+) -> dict[str, float]:
     """The sum over the graphs of a chain."""
-    costs = [graph_cost(path, seconds=seconds, batch=batch) for path in graphs]
+    costs = [graph_cost(path, seconds=seconds, batch=batch, rounds=rounds) for path in graphs]
     return {name: sum(cost[name] for cost in costs) for name in costs[0]}
 
 

@@ -30,9 +30,9 @@ BINS = 20
 def measure_wide(denoise: Predict, classify: Predict, judge: Predict, digits: Digits) -> dict[str, Any]:
     """Everything this module measures, for the cards."""
     return {
-        "moved": {name: _pair(denoise, classify, images, digits) for name, images in _moved_sets(digits)},
+        "moved": {name: _pair(denoise, classify, images, digits) for name, images in moved_sets(digits)},
         "ece": _calibration(denoise, classify, digits),
-        "is_digit": _judgement(denoise, judge, digits),
+        "is_digit": {f"{level:g}": judged(denoise, judge, digits, level) for level in JUDGED_LEVELS},
         "reference": _reference(denoise, classify, digits),
     }
 
@@ -50,7 +50,8 @@ def affine(images: Images, matrices: np.ndarray) -> Images:
     return np.stack([cv2.warpAffine(image, matrix, (SIDE_PX, SIDE_PX)) for image, matrix in pairs])[..., None]
 
 
-def _moved_sets(digits: Digits) -> Iterator[tuple[str, Images]]:
+def moved_sets(digits: Digits) -> Iterator[tuple[str, Images]]:
+    """Clean digits moved diagonally, turned and scaled, by name."""
     rng, count = np.random.default_rng(SEED), len(digits)
     for distance in MOVES_PX:
         moves = distance * rng.choice([-1.0, 1.0], (count, 2, 1))
@@ -84,22 +85,20 @@ def _calibration(denoise: Predict, classify: Predict, digits: Digits) -> dict[st
     return found
 
 
-def _judgement(denoise: Predict, judge: Predict, digits: Digits) -> dict[str, dict[str, dict[str, float]]]:
+def judged(
+    denoise: Predict, judge: Predict, digits: Digits, level: float, *, only: str | None = None
+) -> dict[str, dict[str, float]]:
     """AUROC of each kind of outlier, in fonts never trained on, and the share accepted when 95 % of digits are kept."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for level in JUDGED_LEVELS:
-        rng = np.random.default_rng((SEED, 1, round(100 * level)))
-        kept = judge(denoise(gaussian(digits.images, level, rng)))
-        threshold = np.quantile(kept, 1 - KEPT)
-        sets = {name: make(digits, len(digits), rng) for name, (make, _) in OUTLIERS.items() if name != "letters"}
-        sets = {"letters": letters_in_test_fonts(digits, len(digits), rng), **sets}
-        found[f"{level:g}"] = {}
-        for name, images in sets.items():
+    rng = np.random.default_rng((SEED, 1, round(100 * level)))
+    kept = judge(denoise(gaussian(digits.images, level, rng)))
+    threshold = np.quantile(kept, 1 - KEPT)
+    sets = {name: make(digits, len(digits), rng) for name, (make, _) in OUTLIERS.items() if name != "letters"}
+    sets = {"letters": letters_in_test_fonts(digits, len(digits), rng), **sets}
+    found = {}
+    for name, images in sets.items():
+        if only in (None, name):
             scores = judge(denoise(gaussian(images, level, rng)))
-            found[f"{level:g}"][name] = {
-                "auroc": auroc(kept, scores),
-                "accepted": float(np.mean(scores >= threshold)),
-            }
+            found[name] = {"auroc": auroc(kept, scores), "accepted": float(np.mean(scores >= threshold))}
     return found
 
 
