@@ -242,6 +242,7 @@ async def main():
     forked = decoders._parent._process.pid
     print(*(os.readlink(f"/proc/{{forked}}/fd/{{n}}") for n in os.listdir(f"/proc/{{forked}}/fd")), sep=",")
     os.kill(forked, signal.SIGKILL)
+    os.waitid(os.P_PID, forked, os.WEXITED | os.WNOWAIT)  # its decoders are killed before it can be waited for
     await decoders.run("echo", [], until_s=ends)
     print(decoders._parent._process.pid != forked, os.path.exists(f"/proc/{{forked}}"))
     await decoders.close()
