@@ -124,7 +124,7 @@ def test_memory_processors_and_processes_are_limited(containers, service):
     [state] = containers.inspect(service)
     limits = state["HostConfig"]
 
-    assert 0 < limits["Memory"] <= 2**30
+    assert 0 < limits["Memory"] <= (2 if service == "gateway" else 1) * 2**30  # a GiB for each of its two workers
     assert limits["NanoCpus"] == int(containers.make.environ["CLEARDIGITS_CPUS"]) * 10**9
     assert 0 < limits["PidsLimit"] <= 512
     assert limits["RestartPolicy"]["Name"] == "unless-stopped"
