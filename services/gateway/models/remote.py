@@ -27,6 +27,7 @@ M = TypeVar("M", bound=Message)
 _ERRORS = {
     Code.NOT_FOUND: ModelNotFoundError,
     Code.UNAVAILABLE: ModelUnavailableError,
+    Code.CANCELLED: ModelUnavailableError,  # by a server that ends; calls that we give up raise no error
     Code.RESOURCE_EXHAUSTED: ModelRefusedError,  # TF Serving: all --grpc_max_threads are taken
     Code.FAILED_PRECONDITION: ModelRefusedError,  # TF Serving: another call of the same batch had a wrong shape
     Code.DEADLINE_EXCEEDED: ModelTimeoutError,

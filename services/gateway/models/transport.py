@@ -25,8 +25,9 @@ class CallContext:
 
 
 # No model has answered, and the next attempt may meet another server, a free thread or another batch. TensorFlow
-# Serving does not queue calls beyond --grpc_max_threads: it refuses them with RESOURCE_EXHAUSTED.
-RETRIED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.FAILED_PRECONDITION)
+# Serving does not queue calls beyond --grpc_max_threads: it refuses them with RESOURCE_EXHAUSTED. A server that ends
+# cancels the calls that come in that moment.
+RETRIED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.FAILED_PRECONDITION, Code.CANCELLED)
 
 
 OTHER_PROTOCOL = "the peer speaks another protocol"  # so begin the words of a call that met one; its code is INTERNAL

@@ -131,7 +131,7 @@ def test_a_status_becomes_an_error_of_our_own_without_a_retry(code, error):
     assert str(caught.value.__cause__) == "the reason"  # for the log; callers do not get the server's own words
 
 
-@pytest.mark.parametrize("name", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"])
+@pytest.mark.parametrize("name", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "CANCELLED"])
 def test_a_call_that_no_model_has_run_is_tried_again(name):
     server = Answering(lambda attempt: grpc.StatusCode[name] if attempt < 5 else response())
 
@@ -143,6 +143,12 @@ def test_a_call_that_no_model_has_run_is_tried_again(name):
 def test_a_server_that_refuses_for_good_is_model_refused_and_says_its_code(name):
     with pytest.raises(errors.ModelRefusedError, match=rf"^classifier refused the call \({name}\)$"):
         predict(Answering(lambda _: grpc.StatusCode[name]))
+
+
+def test_a_server_that_cancels_every_call_cannot_be_reached():
+    """So one does that ends; with no other to ask it is a 503, not a 502 that blames the model."""
+    with pytest.raises(errors.ModelUnavailableError, match="classifier cannot be reached"):
+        predict(Answering(lambda _: grpc.StatusCode.CANCELLED))
 
 
 def test_refusals_are_tried_again_within_the_deadline_only():
