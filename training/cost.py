@@ -80,13 +80,18 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     }
 
 
+def graphs_of(run: Path) -> list[Path]:
+    """The ONNX files that a run left, in the order they are called."""
+    return [path for name in ("denoiser", "classifier") if (path := run / f"{name}.onnx").exists()]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.cost", description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="default: %(default)s")
     args = parser.parse_args(argv)
     costs = {}
     for run in sorted(path.parent for path in args.runs.glob("*/results.json")):
-        graphs = [path for name in ("denoiser", "classifier") if (path := run / f"{name}.onnx").exists()]
+        graphs = graphs_of(run)
         costs[run.name] = chain_cost(graphs)
         if len(graphs) == 2:
             costs[f"{run.name}, classifier alone"] = chain_cost(graphs[1:])

@@ -1,4 +1,4 @@
-"""Train the chain on batches that another process makes: a plain loop, a forecast, and resume after a kill."""
+"""Train the chain on batches that other processes make: an epoch at a time, and resume after a kill."""
 
 from __future__ import annotations
 

@@ -85,10 +85,7 @@ def measured_costs(folder: Path) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
         for _ in range(cost.ROUNDS):
             for name in RUNS:
-                graphs = [
-                    path for model in ("denoiser", "classifier") if (path := folder / name / f"{model}.onnx").exists()
-                ]
-                once = cost.chain_cost(graphs, batch=BATCH, rounds=1)
+                once = cost.chain_cost(cost.graphs_of(folder / name), batch=BATCH, rounds=1)
                 found[name] = {of: min(us, found.get(name, once)[of]) for of, us in once.items()}
         for name, (recipe, _) in RUNS.items():
             found[name]["mflop"] = sum(cost.flops(network) for network in build(recipe).networks) / 1e6
@@ -100,18 +97,15 @@ def _measure(run: Path) -> dict[str, Any]:
     config = TrainingConfig(**json.loads((run / "config.json").read_text()))
     data = split(load_mnist(mnist_path(None)), validation=config.validation, seed=config.seed)
     outcome = runs.train(config, data, run)  # finished: loads and calibrates
-    predictors: dict[str, Predict] = {}
+    predictors: dict[str, Predict] = {"denoised": lambda noisy: noisy}  # of a control, which has no denoiser
     for exportable in exportables(outcome):
         graph = to_onnx(exportable)
         (run / f"{exportable.name}.onnx").write_bytes(graph)
         predictors |= onnx_predictors(graph)
-    denoise, classify, judge = predictors.get("denoised"), predictors["probabilities"], predictors["is_digit"]
-
-    def clean(images: Images) -> Images:
-        return denoise(images) if denoise else images
+    denoise, classify, judge = (predictors[name] for name in ("denoised", "probabilities", "is_digit"))
 
     def read(images: Images) -> float:
-        return accuracy(data.test.labels, classify(clean(images)).argmax(axis=1))
+        return accuracy(data.test.labels, classify(denoise(images)).argmax(axis=1))
 
     kinds = [read(noisy_test_images(data.test.images, kind, HEADLINE)) for kind in NOISES]
     return {
@@ -122,7 +116,7 @@ def _measure(run: Path) -> dict[str, Any]:
             "all kinds": sum(kinds) / len(kinds),
             "moved": read(dict(moved_sets(data.test))[f"by {MOVES_PX[-1]} px"]),
         },
-        "letters": judged(clean, judge, data.test, HEADLINE, only="letters")["letters"]["auroc"],
+        "letters": judged(denoise, judge, data.test, HEADLINE, only="letters")["letters"]["auroc"],
     }
 
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import requests
@@ -43,6 +44,28 @@ AWAY = {200, 503, 504}  # while a part is away
 _HEAD = b"POST /v1/recognize HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
 
 
+class Watching(Protocol):
+    """Works until `stop` is set."""
+
+    stop: threading.Event
+
+    def run(self) -> None: ...
+
+
+@contextmanager
+def beside(watching: Watching, threads: int = 1) -> Iterator[None]:
+    """`run` in threads while the block runs."""
+    running = [threading.Thread(target=watching.run) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        watching.stop.set()
+        for thread in running:
+            thread.join()
+
+
 @dataclass
 class Clients:
     """Ask until told to stop, each on connections of its own."""
@@ -53,24 +76,12 @@ class Clients:
     wrong: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    @contextmanager
-    def asking(self, clients: int = 4) -> Iterator[None]:
-        """While the block runs."""
-        threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.stop.set()
-            for thread in threads:
-                thread.join()
-
     def p99_s(self) -> float:
         """Of the answers with 200."""
         return sorted(self.took_s)[int(0.99 * len(self.took_s))] if self.took_s else float("inf")
 
-    def _ask(self) -> None:
+    def run(self) -> None:
+        """One client."""
         while not self.stop.is_set():
             started_s = time.monotonic()
             try:
@@ -99,22 +110,12 @@ class Probes:
     took_s: list[float] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """While the block runs."""
-        thread = threading.Thread(target=self._ask)
-        thread.start()
-        try:
-            yield
-        finally:
-            self.stop.set()
-            thread.join()
-
     def quantile_s(self, share: float) -> float:
         """Of all that were asked, answered or not."""
         return sorted(self.took_s)[int(share * (len(self.took_s) - 1))]
 
-    def _ask(self) -> None:
+    def run(self) -> None:
+        """One prober."""
         host, port = self.url.removeprefix("http://").split(":")
         for path in itertools.cycle(("/healthz", "/readyz")):
             started_s = time.monotonic()
@@ -135,18 +136,8 @@ class Peak:
     mb: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """While the block runs, ten times a second."""
-        thread = threading.Thread(target=self._watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            self.stop.set()
-            thread.join()
-
-    def _watch(self) -> None:
+    def run(self) -> None:
+        """Look ten times a second."""
         while not self.stop.wait(0.1):
             self.mb = max(self.mb, pss_mb(self.pid))
 
@@ -190,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _endure(stack: Stack, hardship: Hardship, seconds: float) -> list[str]:
     clients = Clients(stack.url)
     peak, probes = Peak(stack.gateway.pid), Probes(stack.url)
-    with clients.asking(), probes.asking(), peak.watching():
+    with beside(clients, threads=4), beside(probes), beside(peak):
         time.sleep(0.5)
         hardship.inflict(stack, seconds)
     p99_s = clients.p99_s()
