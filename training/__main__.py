@@ -1,6 +1,6 @@
 """Train a recipe, measure it, and publish the next version of both models if it is the one that ships.
 
-python -m training                          # the default recipe, about 22 minutes on two cores
+python -m training                          # the default recipe: 45 minutes on two cores
 python -m training --recipe cnn --epochs 2
 python -m training --hold-out stripes       # how well is a noise kind read that was never seen?
 """
