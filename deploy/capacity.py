@@ -20,6 +20,7 @@ RUNBOOK = ROOT / "docs/OPERATIONS.md"
 SECTION = re.compile(r"(<!-- capacity -->\n).*?(<!-- /capacity -->)", re.DOTALL)
 
 CLIENTS = 64
+TRANSPORT = "gRPC over TCP"  # what pods and containers speak to model servers; make bench measures others as well
 SHARE = 0.6  # of what a core can do: the rest is for bursts, roll-outs and a lost node
 PEAK = 3.0  # busiest minute over the day's average
 PER_DAY = (1_000_000, 10_000_000, 100_000_000)
@@ -45,12 +46,12 @@ def plan(per_day: int, *, per_core: float, share: float = SHARE, peak: float = P
 def table(found: Mapping[str, Any]) -> str:
     """The section of the runbook."""
     machine = found["machine"]
-    load = next(load for load in found["gateway"]["loads"] if load["connections"] == CLIENTS)
+    load = found["transports"][TRANSPORT][str(CLIENTS)]
     per_core = load["requests_per_s"] / machine["cores"]
     rows = [plan(per_day, per_core=per_core) for per_day in PER_DAY]
     conditions = (
         f"From `make bench` of {machine['date']}: {machine['cpu']}, {machine['cores']} cores shared with the load "
-        "generator, services/model_server in the place of TensorFlow Serving; "
+        f"generator, {TRANSPORT}, services/model_server in the place of TensorFlow Serving; "
         f"{machine['models']}; "
         f"{load['requests_per_s']:,.0f} requests a second of one picture each from {CLIENTS} clients, p99 "
         f"{load['p99_ms']:.1f} ms, that is {per_core:,.0f} per core. Busiest minute {PEAK:g} times the average, cores "
