@@ -5,6 +5,8 @@ is set, our server answers otherwise on purpose, and `why` says so. Words are co
 the words are the engine's or the library's own, and only the code is compared.
 """
 
+import gzip
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -60,6 +62,7 @@ class Grpc:
 
     method: str
     request: Callable[[], Message | bytes]
+    package: str = "tensorflow.serving"
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ GRPC = [
     Case("MultiInference of nothing", Grpc("PredictionService/MultiInference", pb.MultiInferenceRequest), Outcome(INVALID, "ModelSpec has no name specified.")),
     *(Case(f"/{path}", Grpc(path, lambda: b""), Outcome("UNIMPLEMENTED"))
       for path in ("PredictionService/Nope", "SessionService/SessionRun", "PredictionService/PredictStreamed")),
+    Case("health, not asked for by flag", Grpc("Health/Check", lambda: b"", "grpc.health.v1"), Outcome("UNIMPLEMENTED")),
     Case("bytes that are no PredictRequest", Grpc("PredictionService/Predict", lambda: b"\xff\xff\xff"), Outcome("INTERNAL")),
     Case("a reload that changes a platform", Grpc("ModelService/HandleReloadConfigRequest", _platform), Outcome(INVALID, "Illegal to change a model's platform. For model denoiser platform was tensorflow and new platform requested is onnx")),
 ]  # fmt: skip
@@ -229,6 +233,7 @@ REST = [
     post("both keys", {"instances": ROWS, "inputs": ROWS}, 'JSON Value: {\n    "instances": [[[[0.0], [0.0], [0.0],...'),
     post("NaN of another shape", b'{"instances":[NaN]}', None),
     post("a number too large", b'{"instances":[1e999]}', "JSON Parse error: Number too big to be stored in double. at offset: 14"),
+    Case("a gzip body", Rest("POST", CALL, gzip.compress(json.dumps({"instances": ROWS}).encode()), (("Content-Encoding", "gzip"),)), Outcome(200)),
     Case("a body that is not gzip", Rest("POST", CALL, b"notgzip", (("Content-Encoding", "gzip"),)), refused("JSON Parse error: The document is empty")),
     *(Case(f":{verb} on a predict signature", Rest("POST", f"{PATH}:{verb}", {"examples": [{"x": 1}]}), refused(f'No {kind} inputs found in SignatureDef: inputs {{\n  key: "images"\n...'))
       for verb, kind in (("classify", "classification"), ("regress", "regression"))),
@@ -265,7 +270,7 @@ BEHAVIOURS = [
     Behaviour("a version that fails", "LOADING without an error while it is retried; may hold up all others", "LOADING with the error; holds up nothing", f"{PROCESS}::test_no_cpu_is_used_while_idle_after_a_bad_version_came_and_went"),
     Behaviour("SIGTERM", "ends it at once; as process 1 it is ignored", "says NOT_SERVING, drains, ends", f"{PROCESS}::test_sigterm_lets_calls_in_progress_finish"),
     Behaviour("a call of a wrong shape beside others in a batch", "fails its batch mates", "only calls of one row shape share a batch", "tests/unit/model_server/running/test_batching.py::test_rows_of_another_shape_are_another_batch"),
-    Behaviour("gRPC reflection", "served", "the same", "tests/contract/test_prediction_service.py::test_reflection_lists_the_services_and_describes_their_messages"),
+    Behaviour("gRPC reflection", "served", "the same", "tests/contract/test_reflection.py::test_it_lists_the_services_and_describes_their_messages"),
     Behaviour("a version whose files differ from its model card", "is served", "fails to load", "tests/unit/model_server/versions/test_loading.py::test_a_version_whose_files_differ_from_its_card_fails_before_it_is_served", Known.SOURCE),
     Behaviour("a newer version with another signature", "is served", "fails to load; the served one stays", f"{PROCESS}::test_a_classifier_under_the_denoisers_name_does_not_replace_it", Known.SOURCE),
 ]  # fmt: skip

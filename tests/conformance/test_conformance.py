@@ -47,7 +47,7 @@ def test_grpc(server, case):
     request = case.ask.request()
     data = request if isinstance(request, bytes) else request.SerializeToString()
     try:
-        channel.unary_unary(f"/tensorflow.serving.{case.ask.method}")(data, timeout=ASKED_S)
+        channel.unary_unary(f"/{case.ask.package}.{case.ask.method}")(data, timeout=ASKED_S)
         code, words = "OK", ""
     except grpc.RpcError as error:
         code, words = error.code().name, error.details()

@@ -12,8 +12,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -321,27 +319,3 @@ def test_reload_does_not_move_a_label_to_a_version_that_is_not_loaded(server):
     assert message == (
         "Request to assign label to version 99 of model denoiser, which is not currently available for inference"
     )
-
-
-def test_reflection_lists_the_services_and_describes_their_messages(tmp_path):
-    """`grpcurl list` and `grpcurl describe` work without .proto files, as on TensorFlow Serving."""
-    flags = {"model_name": "denoiser", "model_base_path": str(ROOT / "models/denoiser")}
-    with model_server(**flags, enable_grpc_healthcheck_service=True) as running:
-        database = ProtoReflectionDescriptorDatabase(running.channel)
-        services = set(database.get_services())
-        pool = descriptor_pool.DescriptorPool(database)
-        predict = pool.FindServiceByName("tensorflow.serving.PredictionService").methods_by_name["Predict"]
-        spec = predict.input_type.fields_by_name["model_spec"].message_type
-
-    assert {
-        "tensorflow.serving.PredictionService",
-        "tensorflow.serving.ModelService",
-        "grpc.health.v1.Health",
-    } <= services
-    assert predict.output_type.full_name == "tensorflow.serving.PredictResponse"
-    assert {field.name: field.number for field in spec.fields} == {
-        "name": 1,
-        "version": 2,
-        "version_label": 4,
-        "signature_name": 3,
-    }

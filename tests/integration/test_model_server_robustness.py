@@ -1,6 +1,8 @@
 """Whatever arrives, the server answers with the right code, and goes on."""
 
 import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +162,30 @@ def test_probes_do_not_wait_behind_predictions(tmp_path):
 
         assert not all(future.done() for future in busy)
         assert [len(future.result(CALL_S).outputs) for future in busy] == [1] * 8
+
+
+def test_streams_of_reflection_that_stay_open_take_no_thread_of_predict(tmp_path):
+    """A client that browses services keeps its stream; as many as --grpc_max_threads once stopped all predictions."""
+    write_scale_model(tmp_path / "scale", 1)
+    leave = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        leave.wait(CALL_S)
+
+    flags = {"model_name": "scale", "model_base_path": str(tmp_path / "scale"), "grpc_max_threads": 2}
+    with model_server(**flags) as running:
+        method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        streams = [running.channel.stream_stream(method)(requests()) for _ in range(8)]
+        try:
+            next(streams[0])
+            answers = running.predict("scale", x=np.float32([[1, 2]]))
+        finally:
+            leave.set()
+            for stream in streams:
+                stream.cancel()
+
+    assert answers["y"].tolist() == [[2.0, 4.0]]
 
 
 def test_answers_in_content_are_asked_for_by_flag(tmp_path):

@@ -1,19 +1,24 @@
-"""gRPC reflection, as TensorFlow Serving has it: `grpcurl list`, `describe` and calls without .proto files.
+"""gRPC reflection, as TensorFlow Serving has it, in threads of its own: a stream that stays open takes none of Predict's."""
 
-Our stubs are in a package of their own, so that they do not clash with tensorflow-serving-api; what is reflected here
-is the same messages under the names of the wire, with the two services that carry them.
-"""
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
-from grpc_reflection.v1alpha import reflection
+from google.protobuf import descriptor_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from services.model_server.interfaces.grpc_api import run_in
 from services.pb import tfserving_pb2 as pb
+from services.runtime.reflection import METHOD, SERVICES, copy_of, pool_of, renamed
 
 PACKAGE = "tensorflow.serving"
+STREAMS = 2  # at the same time; others wait
+STREAM_S = 10.0  # the longest one; it is cancelled then
 
 # service -> method -> (request, response)
-SERVICES = {
+REFLECTED = {
     "PredictionService": {
         "Predict": ("PredictRequest", "PredictResponse"),
         "Classify": ("ClassificationRequest", "ClassificationResponse"),
@@ -30,38 +35,40 @@ SERVICES = {
 
 def add_reflection(server: grpc.Server, *, health: bool) -> None:
     """Offer the services' descriptions on `server`."""
-    names = [f"{PACKAGE}.{service}" for service in SERVICES]
-    pool = descriptor_pool.DescriptorPool()
-    for file in (pb.DESCRIPTOR, *pb.DESCRIPTOR.dependencies):
-        if file is not pb.DESCRIPTOR:
-            pool.AddSerializedFile(file.serialized_pb)
-    pool.Add(_as_on_the_wire())
+    files = [*map(copy_of, pb.DESCRIPTOR.dependencies), _as_on_the_wire()]
+    names = [*SERVICES, *(f"{PACKAGE}.{service}" for service in REFLECTED)]
     if health:
         from grpc_health.v1 import health_pb2
 
-        pool.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+        files.append(copy_of(health_pb2.DESCRIPTOR))
         names.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server, pool)
+    servicer = reflection.ReflectionServicer(names, pool_of(files))
+
+    def bounded(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        end = threading.Timer(STREAM_S, context.cancel)
+        end.daemon = True
+        end.start()
+        try:
+            yield from servicer.ServerReflectionInfo(requests, context)
+        finally:
+            end.cancel()
+
+    run_in(ThreadPoolExecutor(STREAMS, thread_name_prefix="reflection"), bounded)
+    handler = grpc.stream_stream_rpc_method_handler(
+        bounded,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, {METHOD: handler}) for service in SERVICES]
+    )
 
 
 def _as_on_the_wire() -> descriptor_pb2.FileDescriptorProto:
     """Our file with TensorFlow Serving's package, and the services."""
-    ours = pb.DESCRIPTOR.package
-    content = pb.DESCRIPTOR.serialized_pb
-    file = descriptor_pb2.FileDescriptorProto.FromString(content)
-    file.name, file.package = "tensorflow_serving/apis/services.proto", PACKAGE
-    for message in file.message_type:
-        _rename(message, f".{ours}.", f".{PACKAGE}.")
-    for service, methods in SERVICES.items():
+    file = renamed(pb.DESCRIPTOR, name="tensorflow_serving/apis/services.proto", package=PACKAGE)
+    for service, methods in REFLECTED.items():
         described = file.service.add(name=service)
         for method, (request, response) in methods.items():
             described.method.add(name=method, input_type=f".{PACKAGE}.{request}", output_type=f".{PACKAGE}.{response}")
     return file
-
-
-def _rename(message: descriptor_pb2.DescriptorProto, before: str, after: str) -> None:
-    for field in message.field:
-        if field.type_name.startswith(before):
-            field.type_name = after + field.type_name.removeprefix(before)
-    for nested in message.nested_type:
-        _rename(nested, before, after)
