@@ -57,7 +57,7 @@ async def _serve(
     await server.start(sock)
     stops: list[Stop] = [server.stop]
     if grpc_address is not None:
-        stops.append(await _serve_grpc(gateway, held, grpc_address))
+        stops.append(await _serve_grpc(gateway, held, grpc_address, stop.set))
     starting = asyncio.create_task(gateway.start())
     await stop.wait()
     starting.cancel()
@@ -65,11 +65,11 @@ async def _serve(
     await gateway.close()
 
 
-async def _serve_grpc(gateway: Gateway, held: HeldBodies, address: tuple[str, int]) -> Stop:
+async def _serve_grpc(gateway: Gateway, held: HeldBodies, address: tuple[str, int], failed: Callable[[], None]) -> Stop:
     """Start it; what stops it. Imported here: a gateway without it need not load grpc's server, nor its threads."""
     from services.gateway.server.grpc_server import GrpcServer
 
-    server = GrpcServer(gateway, held)
+    server = GrpcServer(gateway, held, failed=failed)
     await server.start(*address)
     return server.stop
 

@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from services.gateway.admission.auth import hash_key
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
-from services.gateway.server import grpc_server, held
+from services.gateway.server import grpc_calls, grpc_server, held
 from services.pb import open_inference_pb2 as pb
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser
 from tests.support.hosts import grpc_running
@@ -46,8 +47,13 @@ class Running:
 
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
-        with grpc_running(self.gateway) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with grpc_running(self.gateway) as self.port, grpc.insecure_channel(*apart(self.port)) as channel:
             yield channel
+
+
+def apart(port: int) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """The arguments of a channel with a connection of its own."""
+    return f"127.0.0.1:{port}", (("grpc.use_local_subchannel_pool", 1),)
 
 
 def call(channel: grpc.Channel, method: str = "ModelInfer", message: bytes | None = None, **options):
@@ -334,23 +340,153 @@ def test_an_answer_of_one_image_holds_its_digit():
     np.testing.assert_array_equal(np.frombuffer(reply.raw_output_contents[index], "<i8"), [0])
 
 
-def test_a_method_that_is_not_utf_8_does_not_take_the_port_away(caplog):
-    """grpc.aio's server ends there, and listened no more. Where grpcio does not end any more, the watch can go."""
-    with grpc_running(Running().gateway) as port:
-        with ExitStack() as ends:
-            channel = ends.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
-            alive = channel.unary_unary(SERVICE + "ServerLive", response_deserializer=pb.ServerLiveResponse.FromString)
-            for _ in range(3):
-                hostile = ends.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))  # it stays
-                hostile.sendall(http2_call(b"/inference.GRPCInferenceService/\xff"))
-                time.sleep(0.2)
-                assert alive(b"", timeout=10, wait_for_ready=True).live
+@pytest.mark.parametrize("path", [b"/inference.GRPCInferenceService/\xff", b"/\xff\xfe", b"x"])
+def test_a_method_of_any_bytes_costs_no_other_call(path: bytes, caplog: pytest.LogCaptureFixture):
+    """grpc.aio's own loop ends at a path that is not UTF-8, and listens no more."""
+    running = Running(fake_classifier(takes_s=1))
+    with running.channel() as channel, ExitStack() as ends:
+        under_way = channel.unary_unary(f"{SERVICE}ModelInfer").future(request_of(), timeout=20)
+        wait_for(lambda: running.classifier.sizes)
+        for _ in range(3):
+            hostile = ends.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=5))  # it stays
+            hostile.sendall(http2_call(path))
+            hostile.recv(1)
+        time.sleep(0.2)
+        after = call(channel, "ServerLive", b"")
+        codes = (under_way.code(), after.code())
+
+    assert codes == (Code.OK, Code.OK)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_methods_that_nobody_has_are_unimplemented_however_many():
+    with Running().channel() as channel:
+        codes = {call(channel, f"None{number}", b"").code() for number in range(2 * grpc_calls.ACCEPTED_AT_ONCE)}
+
+    assert codes == {Code.UNIMPLEMENTED}
+
+
+def test_calls_that_came_together_begin_together():
+    """One began in some thirty turns of the event loop: beside a busy HTTP server the last began seconds later."""
+    turns, began = 0, []
+
+    async def use() -> None:
+        nonlocal turns
+        running = Running()
+        enter = running.gateway.admission.enter
+        running.gateway.admission.enter = lambda *given: began.append(turns) or enter(*given)  # type: ignore[method-assign]
+        server = grpc_server.GrpcServer(running.gateway)
+        port = await server.start("127.0.0.1", 0)
+        sent = threading.Event()
+
+        def ask() -> None:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                futures = [channel.unary_unary(f"{SERVICE}ServerLive").future(b"", timeout=20) for _ in range(32)]
+                time.sleep(0.3)  # they are written by a thread of gRPC
+                sent.set()
+                for future in futures:
+                    future.result()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        sent.wait()  # the loop does nothing else meanwhile
+        while asking.is_alive():
+            turns += 1
+            await asyncio.sleep(0)
+        await server.stop(0.1)
+        await running.gateway.close()
+
+    asyncio.run(use())
+
+    assert len(began) == 32
+    assert began[-1] - began[0] < 32
+
+
+def test_calls_that_waited_longer_than_their_budget_never_begin():
+    running = Running(request_timeout_ms=1000)
+    answered, stuck = running.classifier._function, threading.Event()
+
+    def hold_the_loop(images: np.ndarray) -> object:
+        stuck.set()
+        time.sleep(3)
+        return answered(images)
+
+    running.classifier._function = hold_the_loop
+    count = 3 * grpc_calls.ACCEPTED_AT_ONCE
+    with running.channel() as channel:
+        holding = channel.unary_unary(f"{SERVICE}ModelInfer").future(request_of(), timeout=20)
+        stuck.wait()
+        futures = [channel.unary_unary(f"{SERVICE}ServerLive").future(b"", timeout=20) for _ in range(count)]
+        codes = Counter(future.code() for future in futures)
+        holding.exception()
+
+    assert codes[Code.OK] < count
+    assert codes[Code.OK] + codes[Code.CANCELLED] == count
+    assert counted(running.gateway, "ServerLive", 200) == codes[Code.OK]
+
+
+def test_calls_under_way_are_bounded():
+    running = Running(fake_classifier(takes_s=1), max_connections=3)
+    with running.channel() as first, grpc.insecure_channel(*apart(running.port)) as second:
+        calls = [
+            channel.unary_unary(f"{SERVICE}ModelInfer").future(request_of(), timeout=20)
+            for channel in (first, second)
+            for _ in range(3)
+        ]
+        codes = Counter(each.code() for each in calls)
+        refused = next(each for each in calls if each.code() is not Code.OK)
+
+    assert codes == {Code.OK: 3, Code.UNAVAILABLE: 3}
+    assert (refused.details(), metadata_of(refused)["retry-after"]) == ("too many calls", "1")
+    assert running.gateway.metrics.registry.get_sample_value(
+        "cleardigits_rejected_total", {"reason": "overloaded"}
+    ) == pytest.approx(3)
+
+
+def test_a_call_s_budget_begins_when_it_came():
+    context = CalledContext()
+
+    async def ask() -> None:
+        running = Running(request_timeout_ms=1000)
+        server = grpc_server.GrpcServer(running.gateway)
+        operation = server.operations[SERVICE + "ModelInfer"]
+        try:
+            with pytest.raises(Aborted):
+                await server.answer(operation, None, context, arrived_s=time.monotonic() - 1.5)
+        finally:
+            await running.gateway.close()
+
+    asyncio.run(ask())
+
+    assert context.code is Code.DEADLINE_EXCEEDED
+
+
+def test_a_server_that_accepts_no_more_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    """Then its worker ends, and another takes its place."""
+
+    async def request(*_: object) -> None:
+        raise grpc.aio.InternalError("no more")
+
+    async def use() -> None:
+        running, failed = Running(), asyncio.Event()
+        monkeypatch.setattr(grpc_calls.CallServer, "_request_registered_call", request)
+        server = grpc_server.GrpcServer(running.gateway, failed=failed.set)
+        await server.start("127.0.0.1", 0)
+        await asyncio.wait_for(failed.wait(), 10)
+        await server.stop(0.1)
+        await running.gateway.close()
+
+    asyncio.run(use())
 
     assert "the gRPC server ended" in caplog.text
 
 
-class GoneContext:
-    """Of a call whose connection was closed before its answer was ready."""
+class Aborted(Exception):
+    """As gRPC's own."""
+
+
+class CalledContext:
+    """Of a call with a message that is none, and without a deadline."""
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:5000"
@@ -364,6 +500,14 @@ class GoneContext:
     async def read(self) -> bytes:
         return b"\xff"
 
+    async def abort(self, code: grpc.StatusCode, *_: object) -> None:
+        self.code = code
+        raise Aborted
+
+
+class GoneContext(CalledContext):
+    """Of a call whose connection was closed before its answer was ready."""
+
     async def abort(self, *_: object) -> None:
         raise grpc.aio.InternalError("Failed execute_batch")
 
@@ -375,7 +519,8 @@ def test_an_answer_that_cannot_be_sent_any_more_is_a_cancelled_call():
         running = Running()
         server = grpc_server.GrpcServer(running.gateway)
         try:
-            await server.answer(server.operations[SERVICE + "ModelInfer"], None, GoneContext())
+            operation = server.operations[SERVICE + "ModelInfer"]
+            await server.answer(operation, None, GoneContext(), arrived_s=time.monotonic())
         finally:
             await running.gateway.close()
 

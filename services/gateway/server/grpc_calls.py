@@ -1,0 +1,100 @@
+"""Accepting gRPC calls: many at once, each with the moment it came, whatever bytes name its method.
+
+grpc.aio's own loop accepts one call in several turns of the event loop: beside a busy HTTP server calls waited for
+seconds before their handler began. It also ends for good at a method's path that is not UTF-8 (grpcio 1.85, and the
+main branch of 2026-10). Both are avoided by methods that are registered, whose paths only the core compares, and by
+requesting ACCEPTED_AT_ONCE calls of each. This uses parts of grpcio that are not public: tests meet each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+ACCEPTED_AT_ONCE = 32  # of each method, in one turn of the event loop
+UNKNOWN = ""  # stands for all methods that are not registered
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Handler(Protocol):
+    """Answers one call, which came at a moment on the monotonic clock."""
+
+    def __call__(self, _messages: object, context: Context, /, *, arrived_s: float) -> Coroutine[Any, Any, bytes]:
+        """The answer; anything but OK is raised."""
+
+
+if TYPE_CHECKING:
+
+    class _Core:
+        """What is used of grpcio's class, which has no types."""
+
+        def __init__(self, *_: object) -> None: ...
+        def add_insecure_port(self, address: bytes) -> int: ...
+        def add_registered_method_handlers(self, handlers: Mapping[str, None]) -> None: ...
+        async def start(self) -> None: ...
+        async def shutdown(self, grace_s: float | None) -> None: ...
+        async def _request_call(self) -> object: ...
+        async def _request_registered_call(self, method: bytes) -> object: ...
+        def _serving_task_crash_handler(self, task: asyncio.Task[None]) -> None: ...
+else:
+    _Core = cygrpc.AioServer
+
+
+class CallServer(_Core):
+    """Listens, and runs a handler for each call of a method that is known."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        *,
+        options: tuple[tuple[str, int], ...],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`handlers` by method path; `failed` is told that no more calls are accepted, which should not happen."""
+        self._running = asyncio.get_running_loop()
+        super().__init__(self._running, None, (), (), options, None)
+        self._by_method = handlers
+        self._failed = failed
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.add_registered_method_handlers(dict.fromkeys(handlers))
+
+    def listen(self, address: str) -> int:
+        """The port, which is another than that of `address` where that is 0."""
+        port = self.add_insecure_port(address.encode())
+        if not port:
+            raise OSError(f"gRPC cannot listen at {address}")
+        return port
+
+    def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[Any]:
+        """Called once for each method, by the loop that would accept a call when this is done: with the server."""
+        name = method.decode() if method else UNKNOWN
+        return asyncio.gather(*(self._accept(name) for _ in range(ACCEPTED_AT_ONCE)))
+
+    async def _accept(self, method: str) -> None:
+        handler = self._by_method.get(method)
+        while True:
+            call = await (self._request_registered_call(method.encode()) if handler else self._request_call())
+            coroutine = self._answered(call, handler, time.monotonic()) if handler else self._refused(call)
+            task = self._running.create_task(cygrpc._schedule_rpc_coro(coroutine, call, self._running, method))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _answered(self, call: object, handler: Handler, arrived_s: float) -> None:
+        run: Any = grpc.stream_unary_rpc_method_handler(partial(handler, arrived_s=arrived_s))
+        await cygrpc._handle_stream_unary_rpc(run, call, self._running)
+
+    async def _refused(self, call: object) -> None:
+        context = cygrpc._ServicerContext(call, None, None, self._running)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+    def _serving_task_crash_handler(self, task: asyncio.Task[None]) -> None:
+        super()._serving_task_crash_handler(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failed(failure)
