@@ -73,7 +73,7 @@ torture: $(DEV)/.done ## floods, kills, freezes, full disks, versions in a loop,
 tagged: $(DEV)/.done ## a million pictures known by their answers, from 64 clients: is any answer mixed up? (PICTURES=1000000 ARGS="--seed 2")
 	$(DEV)/bin/python -m tests.fuzz.tagged $(PICTURES:%=--pictures=%) $(ARGS)
 
-.PHONY: fuzz torture tagged sizes
+.PHONY: fuzz torture tagged sizes sign
 
 ##@ Train
 
@@ -88,6 +88,9 @@ held-out: $(TRAINING)/.done ## train without one noise kind at a time: how well 
 
 sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of its cost: docs/results/sizes.md (ARGS="--epochs 100 --batch-size 512")
 	$(TRAINING)/bin/python -m training.sizes $(ARGS)
+
+sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/4)
+	$(TRAINING)/bin/python -m training.signing "$(KEY)" $(VERSIONS)
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
 	$(TRAINING)/bin/python -m training.fused $(ARGS)
@@ -186,7 +189,7 @@ denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always an
 docs-page: $(DEV)/.done ## write services/gateway/pages/docs.html from openapi.yaml
 	$(DEV)/bin/python -m deploy.docs_page
 
-ROLES := gateway model_server evaluator training serve tracing tracking
+ROLES := gateway model_server evaluator training serve tracing tracking signing
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
 	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from services.core.model_digest import CARD, file_digests, pair, version_digest
+from services.core.model_digest import CARD, SIGNATURE_FILE, file_digests, pair, version_digest
 
 Json = dict[str, Any]
 
@@ -50,7 +50,8 @@ def _model(folder: Path) -> Json:
     """One version: its files, and its model card in CycloneDX's words."""
     card = json.loads((folder / CARD).read_text())
     reference = f"{card['name']}@{card['version']}"
-    digests = file_digests(folder) | {CARD: hashlib.sha256((folder / CARD).read_bytes()).hexdigest()}
+    besides = [folder / name for name in (CARD, SIGNATURE_FILE) if (folder / name).exists()]
+    digests = file_digests(folder) | {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in besides}
     return {
         "type": "machine-learning-model",
         "bom-ref": reference,

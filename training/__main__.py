@@ -23,6 +23,7 @@ from training.config import RECIPES, SIZES, TrainingConfig
 from training.data import load_mnist, mnist_path, split
 from training.errors import GateError, TrainingError
 from training.extra import load_extra
+from training.signing import Signer
 from training.tracking import Tracker
 
 SHIPPED_RECIPE = "default"
@@ -69,6 +70,7 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
     if config.extra:
         data = replace(data, extra=load_extra(Path(config.extra)))
     tracker = Tracker.open(args.mlflow) if args.mlflow else None
+    signer = Signer.open(args.sign) if args.sign else None
     from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
@@ -91,7 +93,9 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
     if measured and config.recipe == SHIPPED_RECIPE and not config.hold_out and not args.no_publish:
         models = Path(args.models)
         try:
-            published = job.publish(config, data, outcome, measured, models, force=args.force, note=args.note)
+            published = job.publish(
+                config, data, outcome, measured, models, force=args.force, note=args.note, signer=signer
+            )
         except GateError as refusal:
             if tracker:
                 tracker.record(workdir, refusal=str(refusal))
@@ -161,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="keep the run in MLflow too: sqlite:///runs/mlflow.db, or a server's address",
     )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what is published with this private key (PEM)")
     parser.add_argument("--note", help="a sentence for the model cards")
     parser.add_argument("--no-publish", action="store_true", help="measure only")
     parser.add_argument("--force", action="store_true", help="publish even a pair that the release gate refuses")

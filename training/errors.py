@@ -4,6 +4,7 @@ TrainingError
 ├── DataError        MNIST is missing, truncated or not MNIST        exit status 2
 ├── ExportError      a version could not be written or checked       exit status 1
 ├── TrackingError    a run could not be kept in MLflow               exit status 1
+├── SigningError     a version could not be signed                   exit status 1
 └── GateError        the new version is worse than the current one   exit status 3
 """
 
@@ -26,6 +27,10 @@ class ExportError(TrainingError):
 
 class TrackingError(TrainingError):
     """MLflow is not installed, or what it keeps runs in cannot be opened or written."""
+
+
+class SigningError(TrainingError):
+    """model-signing is not installed, the key is none, or a version's files cannot be signed."""
 
 
 class GateError(TrainingError):

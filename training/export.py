@@ -7,7 +7,6 @@ sees a whole version or none.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -24,7 +23,7 @@ import onnxruntime
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from services.core.model_digest import versions
+from services.core.model_digest import CARD, file_digests, versions
 from training.errors import ExportError
 from training.onnx_graph import OPSET, Unsupported, to_graph
 
@@ -36,7 +35,6 @@ IMAGE_SHAPE = (28, 28, 1)
 WARMUP_BATCHES = (1, 8, 64)
 WARMUP_STRIP_SHAPE = (1, 28, 112, 1)  # replayed as well where the sides are free
 CHECKED_SIDES = ((28, 28), (28, 224), (32, 60))  # of pictures, where the sides are free
-CARD = "model_card.json"
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 CHECKED_IMAGES = 256
 CHECKED_BATCHES = (1, 7, 512)
@@ -73,20 +71,22 @@ class Exportable:
 @contextlib.contextmanager
 def new_version(home: Path) -> Iterator[tuple[Path, int]]:
     """A hidden folder that becomes the next version in `home` if the block ends well, and vanishes if it does not."""
-    building: Path | None = None
+    hidden: Path | None = None
     try:
         home.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".tmp-", dir=home))
+        hidden = Path(tempfile.mkdtemp(prefix=".tmp-", dir=home))
         version = 1 + max(versions(home), default=0)
+        building = hidden / str(version)  # its own name already: a signature carries it
+        building.mkdir()
         yield building, version
-        building.chmod(0o755)  # mkdtemp keeps others out; a model server under another user has to read it
+        building.chmod(0o755)  # whatever the umask: a model server under another user has to read it
         building.rename(home / str(version))
         log.info("published %s", home / str(version))
     except (OSError, tf.errors.OpError) as exc:  # TensorFlow has its own words for a full disk
         raise ExportError(f"cannot write a version of {home.name} below {home}: {exc}") from exc
     finally:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def newest_version(home: Path) -> Path:
@@ -160,12 +160,6 @@ def warmup_shapes(exportable: Exportable) -> list[tuple[int, ...]]:
     """Of the pictures that a server replays before it calls a version available."""
     shapes: list[tuple[int, ...]] = [(batch, *IMAGE_SHAPE) for batch in WARMUP_BATCHES]
     return [*shapes, WARMUP_STRIP_SHAPE] if exportable.any_size else shapes
-
-
-def file_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a version but its card, which carries them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def read_warmup(folder: Path) -> list[predict_pb2.PredictRequest]:

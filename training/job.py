@@ -16,6 +16,7 @@ from training.export import Exportable, check_version, new_version, onnx_predict
 from training.measure import HEADLINE, Measurements, Predict, measure, noisy_test_images
 from training.recipes import Outcome
 from training.runs import writing
+from training.signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def publish(
     *,
     force: bool = False,
     note: str | None = None,
+    signer: Signer | None = None,
 ) -> dict[str, int]:
     """Pass the release gate, then write both models as the next versions; answers their numbers."""
     held_back = data.extra.held_back if data.extra else None
@@ -93,6 +95,8 @@ def publish(
             )
             write_version(exportable, folder, card)
             check_version(exportable, folder, noisy_test_images(data.test.images[:512], "gaussian", HEADLINE))
+            if signer:
+                signer.sign(folder)
     return chain
 
 

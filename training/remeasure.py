@@ -15,10 +15,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from services.core.model_digest import CARD, SIGNATURE_FILE, file_digests
 from training.card import results
 from training.data import load_mnist, mnist_path, split
 from training.errors import ExportError, TrainingError
-from training.export import CARD, file_digests, newest_version, onnx_predictor
+from training.export import newest_version, onnx_predictor
 from training.measure import measure
 from training.targets import table
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder, card in zip(folders, cards, strict=True):
         card["results"] = measured
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        if (folder / SIGNATURE_FILE).exists():
+            print(f"the card of {folder} has changed: sign it again", file=sys.stderr)
     _show(measured, args.readme)
     return 0
 

@@ -4,8 +4,8 @@ A version number alone cannot say it: files can be replaced under a number. Ever
 `str(pair(models))`, and a test compares it with the models in the repository. The digest of a version can be made again
 without Python:
 
-    cd models/denoiser/4 && find . -type f -not -name model_card.json -printf '%P\\n' | LC_ALL=C sort \\
-        | xargs sha256sum | sha256sum
+    cd models/denoiser/4 && find . -type f -not -path ./model_card.json -not -path ./model.sig -printf '%P\\n' \\
+        | LC_ALL=C sort | xargs sha256sum | sha256sum
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CARD = "model_card.json"  # describes the files, so it cannot be one of them
+SIGNATURE_FILE = "model.sig"  # signs the files and the card, after they are written
 STAMP = re.compile(r"denoiser \d+, classifier \d+ \(files sha256:[0-9a-f]{16}\)")
 
 
@@ -34,9 +35,9 @@ class Pair:
 
 def file_digests(version: Path) -> dict[str, str]:
     """SHA-256 of every file that a server of the version may read, by its path inside, sorted by bytes."""
-    files = [path for path in version.rglob("*") if path.is_file() and path.relative_to(version).as_posix() != CARD]
-    named = {path.relative_to(version).as_posix(): path for path in files}
-    return {name: hashlib.sha256(named[name].read_bytes()).hexdigest() for name in sorted(named, key=str.encode)}
+    named = {path.relative_to(version).as_posix(): path for path in version.rglob("*") if path.is_file()}
+    names = sorted(named.keys() - {CARD, SIGNATURE_FILE}, key=str.encode)
+    return {name: hashlib.sha256(named[name].read_bytes()).hexdigest() for name in names}
 
 
 def version_digest(version: Path) -> str:

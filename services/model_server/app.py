@@ -25,6 +25,7 @@ from services.model_server.statuses import StatusError
 from services.model_server.versions.loading import ServableLoader
 from services.model_server.versions.repository import ModelRepository
 from services.model_server.versions.served_model import RetryPolicy
+from services.model_server.versions.signed_files import signature_check
 from services.model_server.watcher import Watcher
 
 
@@ -48,6 +49,9 @@ class ModelServer:
                 ),
                 warmup=config.enable_model_warmup,
                 warmup_iterations=config.num_request_iterations_for_warmup or 1,
+                verify_signature=(
+                    signature_check(Path(config.verify_signatures)) if config.verify_signatures else None
+                ),
                 verify_digests=config.verify_digests,
                 check=runner.check if isinstance(runner, PerModelRunner) else None,
             ),

@@ -34,6 +34,7 @@ class ServerConfig:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
     verify_digests: bool = True
+    verify_signatures: str = ""
     allow_signature_change: bool = False
     num_unload_threads: int = 0
     saved_model_tags: str = "serve"
@@ -161,6 +162,7 @@ HELP: dict[str, str] = {
     "enable_model_warmup": "replay a version's warm-up requests before it is available",
     "num_request_iterations_for_warmup": "replay each of them this often; 0: once",
     "verify_digests": "refuse a version with a file that differs from the SHA-256 in its model_card.json",
+    "verify_signatures": "refuse a version without a model.sig made with the private key of this public key (PEM file)",
     "allow_signature_change": "take a new version whose signatures lack, or change, one that is served now",
     "num_unload_threads": "accepted: a version is unloaded as soon as its last request is done, without a thread",
     "saved_model_tags": "tags of the graph to serve, separated by commas",

@@ -20,11 +20,14 @@ class ServableLoader:
     engine: EngineOptions = field(default_factory=EngineOptions)
     warmup: bool = True
     warmup_iterations: int = 1
+    verify_signature: Callable[[Path], None] | None = None
     verify_digests: bool = True
     check: Callable[[Path], None] | None = None  # of a version's folder, for what is not the engine's
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
         try:
+            if self.verify_signature is not None:
+                self.verify_signature(path)
             if self.verify_digests:
                 verify(path)
             if self.check is not None:

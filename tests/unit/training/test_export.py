@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from services.core.model_digest import versions
+from services.core.model_digest import file_digests, versions
 from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
 from services.model_server.engines.tensorflow import TensorFlowEngine
@@ -18,7 +18,6 @@ from training.errors import ExportError
 from training.export import (
     WARMUP_BATCHES,
     check_version,
-    file_digests,
     new_version,
     onnx_predictor,
     read_warmup,

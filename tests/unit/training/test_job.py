@@ -1,5 +1,6 @@
 """From drawn digits to published versions: every recipe's way through the job, on data that needs no file."""
 
+import base64
 import dataclasses
 import json
 
@@ -10,7 +11,9 @@ import tensorflow as tf
 
 from services.core.model_digest import versions
 from services.core.noise import NOISES
+from services.model_server.versions.signed_files import signature_check
 from tests.support.digits import synthetic_mnist
+from tests.support.signing import write_keys
 from tests.support.tiny_training import tiny_outcome
 from training import job, runs
 from training.chain import Chain
@@ -21,6 +24,7 @@ from training.denoiser import build_denoiser
 from training.errors import ExportError, GateError, TrainingError
 from training.export import load_version, onnx_predictor
 from training.fit import fit
+from training.signing import Signer
 
 # Keras 3.15 converts TensorFlow variables with NumPy's older protocol.
 pytestmark = [
@@ -43,10 +47,15 @@ def run(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def models(run, data, tmp_path_factory):
+def keys(tmp_path_factory):
+    return write_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def models(run, data, keys, tmp_path_factory):
     config, outcome, measured, _ = run
-    models = tmp_path_factory.mktemp("models")
-    assert job.publish(config, data, outcome, measured, models) == {"denoiser": 1, "classifier": 1}
+    models, signer = tmp_path_factory.mktemp("models"), Signer.open(keys[0])
+    assert job.publish(config, data, outcome, measured, models, signer=signer) == {"denoiser": 1, "classifier": 1}
     return models
 
 
@@ -84,6 +93,13 @@ def test_the_report_holds_figures_and_pictures(run):
     assert set(measured.chain) == set(measured.alone) and len(measured.chain) == len(NOISES)
     for name in ("curves", "pictures", "confusion", "calibration", "noise", "mistakes"):
         assert (workdir / f"{name}.webp").stat().st_size > 1000
+
+
+def test_published_versions_are_signed_under_their_numbers(models, keys):
+    for name in ("denoiser", "classifier"):
+        signature_check(keys[1])(models / name / "1")
+        envelope = json.loads((models / name / "1/model.sig").read_text())["dsseEnvelope"]
+        assert json.loads(base64.b64decode(envelope["payload"]))["subject"][0]["name"] == "1"
 
 
 def test_published_models_answer_as_the_trained_ones_through_every_file(models, run, data):

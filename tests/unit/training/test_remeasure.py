@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
+from services.core.model_digest import file_digests
 from tests.support.digits import synthetic_mnist
 from tests.support.tiny_training import tiny_classifier, tiny_denoiser
 from training import remeasure
 from training.data import split
-from training.export import file_digests, write_version
+from training.export import write_version
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.core.model_digest import file_digests
 from services.core.noise import NOISES
 from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
 from services.model_server.engines.tensorflow import TensorFlowEngine
 from tests.support.stack import MODELS, SHIPPED
 from training.data import load_mnist, split
-from training.export import WARMUP_BATCHES, file_digests, onnx_predictor, read_warmup
+from training.export import WARMUP_BATCHES, onnx_predictor, read_warmup
 from training.measure import measure_headline
 
 NAMES = ("denoiser", "classifier")
