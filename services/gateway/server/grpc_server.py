@@ -1,4 +1,4 @@
-"""The gateway's gRPC server: calls -> the operations of api/oip_grpc.py. 
+"""The gateway's gRPC server: calls -> the operations of api/oip_grpc.py.
 
 Methods are registered as if they took a stream: a message is then read when its operation asks for it, after its
 metadata were judged, as a body of HTTP is. On the wire a call with one message is the same.

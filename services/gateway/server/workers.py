@@ -202,7 +202,7 @@ def _work(
     for number in STOP:  # until the worker's loop handles them: the parent's mask would hold them back
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP, signal.SIGCHLD})
-    _end_with(parent)
+    end_with(parent)
     for other, sock in enumerate(sockets):
         if other != place:
             sock.close()
@@ -211,8 +211,8 @@ def _work(
     run(config, sockets[place], shared, grpc_address)
 
 
-def _end_with(parent: int) -> None:
-    """End this worker when its parent is killed: else it would go on listening beside the next one's workers."""
+def end_with(parent: int) -> None:
+    """End this process when its parent is killed: else it would go on listening beside the next one's workers."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # killed before the line above

@@ -5,6 +5,7 @@ What separates it from the real one is the price of two model servers apart.
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.models.remote import Prediction, VersionStatus
 from services.gateway.models.transport import CallContext
 from services.gateway.server.http import HttpServer
-from services.gateway.server.workers import listen
+from services.gateway.server.workers import end_with, listen
 from services.runtime.logs import configure_logging
 from tests.bench.gateway.floors import Models
 from tests.support.stack import MODELS
@@ -65,8 +66,9 @@ async def serve(config: GatewayConfig, sock: socket.socket) -> None:
     await gateway.close()
 
 
-def work(sock: socket.socket) -> None:
-    """One worker."""
+def work(sock: socket.socket, parent: int) -> None:
+    """One worker, as long as its parent lives."""
+    end_with(parent)
     config = GatewayConfig.from_env()
     configure_logging(level=config.log_level, log_format=config.log_format)
     uvloop.run(serve(config, sock))
@@ -76,7 +78,7 @@ def main() -> int:
     """Serve until told to stop, with as many workers as the settings say."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=work, args=(sock,)) for sock in listen(GatewayConfig.from_env())]
+    workers = [spawn.Process(target=work, args=(sock, os.getpid())) for sock in listen(GatewayConfig.from_env())]
     for worker in workers:
         worker.start()
     signal.sigwait({signal.SIGTERM})
