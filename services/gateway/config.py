@@ -77,7 +77,7 @@ class GatewayConfig:
 
     # Who may ask, and how often
     api_keys_file: str = ""  # lines of "name sha256-of-key"; empty: no key is asked for
-    rate_limit_per_s: float = 0.0  # requests a second for each client (key, else address) in each worker; 0: no limit
+    rate_limit_per_s: float = 0.0  # requests a second for each client (key, else address) in all workers; 0: no limit
     rate_limit_burst: int = 50  # requests a client may save up
     trusted_proxies: int = 0  # proxies in front whose X-Forwarded-For entries are believed
 

@@ -11,6 +11,7 @@ import numpy as np
 from services.core.lines.segment import MAX_PIECES
 from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
+from services.gateway.admission.rate_limit import Buckets
 from services.gateway.api.answers import ModelNames
 from services.gateway.api.feedback import Feedback
 from services.gateway.api.inference import Inference
@@ -54,6 +55,7 @@ class Gateway:
         metrics: Metrics | None = None,
         shadow: Shadow | None = None,
         decoders: Decoders | None = None,
+        buckets: Buckets | None = None,
     ) -> None:
         """Models and shadow are those of the settings unless given."""
         denoiser = denoiser or remote_denoiser(config)
@@ -61,7 +63,7 @@ class Gateway:
         self.config = config
         self.limits = config.limits
         self.metrics = metrics or Metrics()
-        self.admission = Admission(config, self.metrics, tracing)
+        self.admission = Admission(config, self.metrics, tracing, buckets)
         self.shadow = shadow or _shadow(config, self.metrics)
         self.reader = _reader(config, denoiser, classifier, self.metrics, self.shadow)
         self.lines = _line_reader(config, denoiser, classifier, self.metrics, self.shadow)

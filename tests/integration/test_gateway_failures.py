@@ -286,6 +286,19 @@ def test_the_counts_of_all_workers_are_one(models):
     assert {float(count) for count in counted} == {float(sent)}
 
 
+def test_the_rate_of_a_client_is_that_of_all_workers_also_after_one_died(models):
+    with running_stack(models, {"WORKERS": "2", "RATE_LIMIT_PER_S": "0.001", "RATE_LIMIT_BURST": "10"}) as stack:
+        workers = workers_of(stack.gateway.pid)
+        before = [requests.get(f"{stack.url}/v2", timeout=5).status_code for _ in range(20)]  # a connection for each
+        os.kill(workers[0], signal.SIGKILL)
+        wait_for(lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid))
+        stack.wait_ready()
+        after = {requests.get(f"{stack.url}/v2", timeout=5).status_code for _ in range(20)}
+
+    assert before == [200] * 10 + [429] * 10
+    assert after == {429}
+
+
 def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(models):
     with running_stack(models, {"WORKERS": "2"}) as stack:
         workers = workers_of(stack.gateway.pid)

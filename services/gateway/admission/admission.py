@@ -10,7 +10,7 @@ from services.core.errors import DeadlineError, ModelRefusedError, OverloadedErr
 from services.gateway.admission.access_log import AccessLog
 from services.gateway.admission.auth import ApiKeys
 from services.gateway.admission.context import Request
-from services.gateway.admission.rate_limit import RateLimiter
+from services.gateway.admission.rate_limit import Buckets, RateLimiter
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import HEADER, Deadline
 from services.gateway.metrics import Metrics
@@ -31,7 +31,14 @@ _DEADLINE = HEADER.lower()
 class Admission:
     """`enter` and `admit` on the way in, `leave` on the way out."""
 
-    def __init__(self, config: GatewayConfig, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        metrics: Metrics,
+        tracing: "Tracing | None" = None,
+        buckets: Buckets | None = None,
+    ) -> None:
+        """`buckets` are those of all workers."""
         self.tracing = tracing
         self._config = config
         self._metrics = metrics
@@ -41,7 +48,9 @@ class Admission:
         self._split = Split.parsed(config.split)
         self._keys = ApiKeys.from_file(config.api_keys_file) if config.api_keys_file else None
         self._limiter = (
-            RateLimiter(config.rate_limit_per_s, config.rate_limit_burst) if config.rate_limit_per_s else None
+            RateLimiter(config.rate_limit_per_s, config.rate_limit_burst, buckets=buckets)
+            if config.rate_limit_per_s
+            else None
         )
 
     def enter(

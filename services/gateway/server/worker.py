@@ -51,6 +51,7 @@ async def _serve(
         tracing=_tracing(),
         metrics=Metrics(worker_restarts=shared.restarts.value),
         decoders=decoders,
+        buckets=shared.buckets,
     )
     held = HeldBodies(gateway.limits.max_body_bytes)
     server = HttpServer(gateway, held)

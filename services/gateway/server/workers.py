@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
 
+from services.gateway.admission.rate_limit import Buckets
 from services.gateway.config import GatewayConfig
 from services.runtime.threads import ONE_THREAD
 
@@ -39,11 +40,12 @@ class Shared:
 
     draining: c_int  # 1 once the gateway begins to stop
     restarts: c_int  # workers that died and were replaced
+    buckets: Buckets  # of the rate limit
 
     @classmethod
     def new(cls) -> "Shared":
-        """Both 0."""
-        return cls(RawValue(c_int, 0), RawValue(c_int, 0))
+        """Nothing yet."""
+        return cls(RawValue(c_int, 0), RawValue(c_int, 0), Buckets.new())
 
 
 def serve(config: GatewayConfig) -> int:
