@@ -1,4 +1,4 @@
-"""openapi.yaml -> docs.html: the API documentation as one page without scripts, fonts or requests to anybody.
+"""openapi.yaml -> docs.html: the API documentation as one page without scripts, fonts or requests.
 
     python -m deploy.docs_page        write it (`make docs-page`); a test fails when it is out of date
 

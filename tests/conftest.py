@@ -45,7 +45,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
-    """Up, on a models folder of its own; down in the end, whatever happened."""
+    """Up, on a models folder of its own; down in the end, also after an error."""
     folder = tmp_path_factory.mktemp("containers")
     for parent in (folder, folder.parent, folder.parent.parent):
         parent.chmod(0o755)  # pytest keeps others out; the containers' user has to get in

@@ -41,7 +41,7 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Labelled digits, and pictures that show none, as a model got them: with whatever noise they came."""
+    """Labelled digits, and pictures that show none, as a model got them, with the noise they came with."""
 
     digits: Digits
     no_digit: Images

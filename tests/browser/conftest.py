@@ -1,4 +1,4 @@
-"""The page in Chromium, in the home that --home names; tests fail when it logs an error or asks anybody else."""
+"""The page in Chromium, in the home that --home names; tests fail when it logs an error or asks another host."""
 
 import os
 import shutil

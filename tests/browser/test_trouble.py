@@ -108,7 +108,7 @@ def test_an_old_answer_fades_until_there_is_a_new_one(demo):
 
 
 def test_both_models_missing_are_named(demo):
-    """And what they say stands on a line of its own, whatever brackets it has."""
+    """And what they say stands on a line of its own, with any brackets."""
     models = {"denoiser": "denoiser: gone (for good)", "classifier": "classifier: gone"}
     document = json.dumps({"ready": False, "models": models})
     demo.page.route("**/readyz", lambda route: route.fulfill(status=503, body=document))
@@ -218,7 +218,7 @@ def test_late_answers_are_dropped(demo):
 
 
 def test_one_round_of_requests_is_in_flight(open_page):
-    """However fast somebody drags the slider: both ways through the chain, and nothing else, at a time."""
+    """However fast the slider is dragged: both ways through the chain, and nothing else, at a time."""
     busy: set[int] = set()
     most = 0
     lock = threading.Lock()

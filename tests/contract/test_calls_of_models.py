@@ -1,6 +1,6 @@
 """Between gateway and model: what reaches a model, and what a client hears when a model server refuses.
 
-What reaches a model is a batch of at least one image in the signature's shape, whatever a client sends.
+What reaches a model is a batch of at least one image in the signature's shape, of all that clients send.
 
 With batching on, TensorFlow Serving fails the calls that share a batch with a call of a wrong shape, and a call of no
 rows hangs to its deadline (seen with 2.20.0).

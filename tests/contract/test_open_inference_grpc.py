@@ -350,7 +350,7 @@ def test_methods_that_are_not_offered_are_unimplemented(client):
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
-        (ModelUnavailableError("classifier: nobody answers"), grpc.StatusCode.UNAVAILABLE),
+        (ModelUnavailableError("classifier: no answer"), grpc.StatusCode.UNAVAILABLE),
         (ModelTimeoutError("classifier: no answer in 2 s"), grpc.StatusCode.DEADLINE_EXCEEDED),
     ],
 )

@@ -243,9 +243,9 @@ def test_an_id_comes_back_and_is_bounded(client, images):
     "path", ["/v2/health/ready", "/v2/models/digits/ready", "/v2/models/denoiser/ready", "/v1/models/digits"]
 )
 def test_a_model_that_is_away_is_503(path, client_of):
-    client = client_of(denoiser=fake_denoiser(failure=ModelUnavailableError("denoiser: nobody answers")))
+    client = client_of(denoiser=fake_denoiser(failure=ModelUnavailableError("denoiser: no answer")))
 
-    assert_problem(client.get(path), 503, "nobody answers")
+    assert_problem(client.get(path), 503, "no answer")
 
 
 def test_a_model_that_fails_says_so_under_error(images, client_of):

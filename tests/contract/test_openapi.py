@@ -1,4 +1,4 @@
-"""Every route answers as openapi.yaml says, whatever it is sent: Schemathesis over the application with fake models.
+"""Every route answers as openapi.yaml says, to any request: Schemathesis over the application with fake models.
 
 Also: the document is valid, names every route there is, and the page at /docs is made from it.
 """
@@ -114,7 +114,7 @@ def test_every_problem_is_described():
     text = docs_page.SOURCE.read_text()
     missing = {row.slug for row in PROBLEMS.values() if f"`{row.slug}`" not in text}
 
-    assert missing <= {"internal", "client-gone"}  # a bug, and an answer that nobody reads
+    assert missing <= {"internal", "client-gone"}  # a bug, and an answer that is never read
 
 
 def test_the_version_is_the_same_everywhere():

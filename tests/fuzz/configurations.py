@@ -1,6 +1,6 @@
 """What a model server is told while it runs: its configuration file, polled, and HandleReloadConfigRequest, mutated.
 
-The server is one of its own, which nobody else asks. It must go on reading, and serve what the honest file says soon
+The server is one of its own, without other clients. It must go on reading, and serve what the honest file says soon
 after that file is back.
 """
 

@@ -143,7 +143,7 @@ def test_a_frozen_model_server_is_a_504_at_the_deadline(stack, role):
 
 
 def test_a_frozen_model_server_fills_the_queue_and_no_more(stack):
-    """Beyond the queue's bound the answer comes at once, with Retry-After; nobody waits longer than their deadline."""
+    """Beyond the queue's bound the answer comes at once, with Retry-After; no request waits past its deadline."""
     freeze(stack.classifier)
     with ThreadPoolExecutor(48) as callers:
         answers = list(callers.map(lambda _: ask(stack.url, 20, **{"Request-Timeout-Ms": "1500"}), range(96)))

@@ -1,4 +1,4 @@
-"""Whatever arrives, the server answers with the right code, and goes on."""
+"""To anything that arrives the server answers with the right code, and goes on."""
 
 import json
 import threading
@@ -56,7 +56,7 @@ def tensors(draw):
 def _is_a_float_pair(proto):
     try:
         array = from_proto(proto, as_tensorflow=True)
-    except Exception:  # noqa: BLE001 - whatever our codec refuses is not one
+    except Exception:  # noqa: BLE001 - what our codec refuses is not one
         return False
     return array.dtype == np.float32 and array.ndim == 2 and array.shape[1] == 2
 

@@ -122,7 +122,7 @@ def test_every_recording_rule_records(prometheus):
 
 
 def test_every_series_an_alert_reads_exists(prometheus):
-    """An alert on a series that nobody exports never fires, and nobody notices."""
+    """An alert on a series that is not exported never fires, and no test of rules notices."""
     read = [
         monitoring.Expression(alert["alert"], selector)
         for alert in monitoring.rules("alert")

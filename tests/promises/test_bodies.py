@@ -1,4 +1,4 @@
-"""Every kind of body, every picture format at every size, and what cannot be read, in whatever home the chain has."""
+"""Every kind of body, every picture format at every size, and what cannot be read, in every home of the chain."""
 
 import base64
 import gzip

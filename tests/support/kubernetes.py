@@ -62,7 +62,7 @@ def names(overlay: str, kind: str) -> set[str]:
 
 
 def pods(overlay: str) -> Iterator[Pod]:
-    """Every pod template of an overlay, from whatever makes the pods."""
+    """Every pod template of an overlay, from each kind that makes pods."""
     for manifest in of_kind(overlay, *LONG_RUNNING, *JOBS):
         kind, spec, metadata = manifest["kind"], manifest["spec"], manifest["metadata"]
         if kind == "InferenceService":

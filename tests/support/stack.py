@@ -26,7 +26,7 @@ LANE, TCP, UNIX = "lane", "gRPC over TCP", "gRPC over a UNIX socket"  # between 
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses right now."""
+    """A TCP port that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -111,7 +111,7 @@ class Stack:
         return self.denoiser, self.classifier, self.gateway
 
     def wait_ready(self, within_s: float = START_S) -> None:
-        """Until /readyz answers 200; an AssertionError with everybody's output when somebody died or time is up."""
+        """Until /readyz answers 200; an AssertionError with all output when a process died or time is up."""
         ends = time.monotonic() + within_s
         while time.monotonic() < ends:
             dead = [child for child in self.children if not child.running()]

@@ -72,7 +72,7 @@ def serve_forked(control: socket.socket, module: str, memory_bytes: int) -> NoRe
                     os.close(number)
         serve(control, module, memory_bytes)
         status = 0
-    finally:  # whatever happened: the code that forked goes on in the other process
+    finally:  # also after an error: the code that forked goes on in the other process
         os._exit(status)
 
 

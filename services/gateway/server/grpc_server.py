@@ -41,7 +41,7 @@ class GrpcServer:
     def __init__(
         self, gateway: Gateway, held: HeldBodies | None = None, *, failed: Callable[[], None] = lambda: None
     ) -> None:
-        """`held` is shared with whatever else reads bodies in this process; `failed` is told if it ends by itself."""
+        """`held` is shared with all else that reads bodies in this process; `failed` is told if it ends by itself."""
         self._gateway = gateway
         self._held = held or HeldBodies(gateway.limits.max_body_bytes)
         self._failed = failed
@@ -110,7 +110,7 @@ class GrpcServer:
             reading.close()
             del self._calls[call]
         if call.cancelling() and request.client_gone:
-            raise asyncio.CancelledError  # nobody reads the answer
+            raise asyncio.CancelledError  # the caller is gone
         trailing = [("x-request-id", request.id), *((name.lower(), value) for name, value in answer.headers)]
         if answer.code is not Code.OK:
             try:

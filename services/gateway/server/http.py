@@ -22,14 +22,14 @@ STALLED_S = 10.0  # without a byte of a body, or without a byte of an answer tha
 LINGER_S = 2.0
 _SWEEP_S = 0.5
 _BACKLOG = 2048
-_UNSENT_BYTES = 64 * 1024  # in the kernel, of one connection: its buffer would grow to megabytes that nobody reads
+_UNSENT_BYTES = 64 * 1024  # in the kernel, of one connection: its buffer would grow to megabytes that are never read
 
 
 class HttpServer:
     """The connections of one worker process. `start` on the loop where the gateway lives."""
 
     def __init__(self, gateway: Gateway, held: HeldBodies | None = None) -> None:
-        """`held` is shared with whatever else reads bodies in this process."""
+        """`held` is shared with all else that reads bodies in this process."""
         config = gateway.config
         self._held = held or HeldBodies(gateway.limits.max_body_bytes)
         self.limits = gateway.limits

@@ -96,7 +96,7 @@ class ModelRepository:
         with self._turn:
             first = self._config is None
             check_config(config, self._config)
-            if not first:  # at start-up the models are loaded before anybody can ask for a label
+            if not first:  # at start-up the models are loaded before a label can be asked for
                 self._check_labels(config)
             log.info("configuration applied", extra={"models": [m.name for m in config.model_config_list.config]})
             self._config = config

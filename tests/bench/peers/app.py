@@ -66,7 +66,7 @@ async def read_together(request: Request) -> Response:
 
 
 async def run_batches() -> None:
-    """Whatever waits when the models are free goes together."""
+    """What waits when the models are free goes together."""
     loop = asyncio.get_running_loop()
     while True:
         await wake.wait()

@@ -1,4 +1,4 @@
-"""The open-loop client keeps to its schedule, whatever the server does."""
+"""The open-loop client keeps to its schedule, also when the server is late."""
 
 import threading
 import time

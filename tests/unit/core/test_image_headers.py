@@ -207,7 +207,7 @@ def test_a_photo_of_a_phone_is_decoded_at_a_part_of_its_size():
 
 
 def test_what_decoding_costs_is_counted_before_it_begins():
-    """A progressive JPEG is held as coefficients, lossless WebP as ARGB, whatever comes out in the end."""
+    """A progressive JPEG is held as coefficients, lossless WebP as ARGB, for any result."""
     large = np.zeros((3000, 3000, 4), np.uint8)
     costs = {}
     for name, extension, image, options in [

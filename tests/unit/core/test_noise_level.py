@@ -11,7 +11,7 @@ from tests.support.drawings import on_canvas
 
 @pytest.fixture(scope="module")
 def clean() -> np.ndarray:
-    """Ten digits, as anybody's drawing reaches the models."""
+    """Ten digits, as drawings reach the models."""
     return np.stack([to_digit(on_canvas(digit)) for digit in range(10)])
 
 

@@ -1,4 +1,4 @@
-"""A folder of pictures into CSV: a row for every picture, whatever happened to it."""
+"""A folder of pictures into CSV: a row for every picture, also for one that failed."""
 
 import csv
 import io

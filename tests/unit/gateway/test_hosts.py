@@ -446,7 +446,7 @@ def test_degraded_mode_reads_the_noisy_picture(start):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (fake_classifier(failure=ModelUnavailableError("nobody there")), "nobody there"),
+        (fake_classifier(failure=ModelUnavailableError("no answer")), "no answer"),
         (FakeModel(lambda images: images, name="classifier"), "available"),
     ],
 )

@@ -1,4 +1,4 @@
-"""MNIST is found, proven and split; whatever is wrong with it is one clear message and exit status 2."""
+"""MNIST is found, proven and split; all that can be wrong with it is one clear message and exit status 2."""
 
 from pathlib import Path
 

@@ -112,7 +112,7 @@ function noiseChanged() {
   asking.refresh();
 }
 
-/** The noisy picture is made here, so it follows the slider without waiting for anybody. */
+/** The noisy picture is made here, so it follows the slider without a request. */
 function makeNoisy() {
   state.noisy = addNoise(state.clean, kinds.chosen(), state.level, state.seed);
   kinds.show(state.clean, state.level, state.seed);

@@ -30,7 +30,7 @@ export function recognize(body, type, options, patience) {
 
 /** The answer of POST /v1/read to one picture of a number, likewise. */
 export function read(blob, options) {
-  const form = new FormData(); // in a form the gateway looks at the file itself, whatever its name or type claims
+  const form = new FormData(); // in a form the gateway looks at the file itself, not at its name or type
   form.append("picture", blob);
   return ask("v1/read", form, null, options);
 }
