@@ -9,10 +9,9 @@ matters how likely a shape is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 import keras
 import numpy as np
@@ -20,11 +19,14 @@ import numpy as np
 from training.batches import BatchMaker, NoiseMix
 from training.calibration import calibrate
 from training.chain import Chain, Direct, Teacher
-from training.config import SIZES, TrainingConfig
+from training.classifier import build_classifier
+from training.config import TrainingConfig
 from training.data import Dataset
+from training.denoiser import build_denoiser
+from training.direct import build_direct
 from training.errors import TrainingError
 from training.joint import fit_jointly, validation_batch
-from training.recipes import Outcome, find
+from training.recipes import Outcome
 
 EPOCHS = 19
 WARMUP_EPOCHS = 0.5
@@ -46,17 +48,22 @@ CYCLE_OF_FEW = Cycle(4e-4, 0.0)  # no time to recover from a high rate or from w
 FEW_EPOCHS = 4  # or less
 
 
-class Buildable(Protocol):
-    """A recipe of config.SIZES."""
-
-    def build(self, teacher: Teacher | None = None) -> Direct:
-        """Its networks, with new weights."""
-        ...
+Build = Callable[[Teacher | None], Direct]  # networks with new weights
 
 
-def train_pair(
-    make: Callable[[Teacher | None], Direct], data: Dataset, config: TrainingConfig, workdir: Path
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A recipe: the pair with more or less arithmetic, or a control of the same cost. Figures: our own."""
+
+    build: Build
+    PUBLISHED: str = "none: a size of our own, for the front"
+
+    def run(self, data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
+        """As of every recipe."""
+        return train_pair(self.build, data, config, workdir)
+
+
+def train_pair(make: Build, data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
     """Train what `make` answers and calibrate its confidence on the validation set."""
     keras.utils.set_random_seed(config.seed)
     mix = NoiseMix().without(config.hold_out) if config.hold_out else NoiseMix()
@@ -87,7 +94,7 @@ def train_pair(
 
 def build(recipe: str) -> Direct:
     """The networks of a recipe of config.SIZES, with new weights."""
-    return cast(Buildable, find(recipe)).build()
+    return RECIPES[recipe].build(None)
 
 
 def load_teacher(run: Path) -> Teacher:
@@ -97,7 +104,7 @@ def load_teacher(run: Path) -> Teacher:
         weights = next(run.glob("final.weights.h5"))
     except (OSError, ValueError, KeyError, StopIteration) as exc:
         raise TrainingError(f"{run} holds no finished run that could teach: {exc}") from exc
-    model = build(recipe) if recipe in SIZES else None
+    model = build(recipe) if recipe in RECIPES else None
     if not isinstance(model, Chain):
         raise TrainingError(f"{run} holds a run of {recipe}, which is no chain")
     blank = np.zeros((1, 28, 28, 1), np.float32)
@@ -118,3 +125,24 @@ def _optimizer(peak_learning_rate: float, *, steps_per_epoch: int, epochs: int) 
     return keras.optimizers.AdamW(
         schedule, weight_decay=WEIGHT_DECAY, use_ema=True, ema_momentum=1 - 1 / averaged_steps
     )
+
+
+def _chain(denoiser: tuple[int, ...] = (), classifier: tuple[int, ...] = (16, 40, 40, 72)) -> Build:
+    """A residual convolutional denoiser and a compact CNN, trained end to end, of these widths."""
+    return lambda teacher: Chain(build_denoiser(*denoiser), build_classifier(classifier), teacher=teacher)
+
+
+def _control(*widths: int) -> Build:
+    """One network that reads the noisy pictures, no denoiser."""
+    return lambda teacher: Direct(build_direct(*widths), teacher=teacher)
+
+
+# Those of config.SIZES; the default is the pair that ships, the large one also the teacher of the smaller ones.
+RECIPES: Mapping[str, Size] = {
+    "small": Size(_chain((12, 22, 2, 8, 6), (10, 24, 24, 48))),  # 2.9 MFLOP a picture
+    "direct-small": Size(_control(12, 16, 35, 56)),
+    "default": Size(_chain(), "none; the targets are in training/README.md"),  # 8.9 MFLOP
+    "direct": Size(_control(24, 28, 60, 96)),
+    "large": Size(_chain((44, 60, 3, 28, 16), (32, 72, 72, 120))),  # 27 MFLOP
+    "direct-large": Size(_control(40, 52, 108, 152)),
+}

@@ -80,9 +80,10 @@ def write_document(runs: Path, docs: Path, models: Path) -> Path:
         "\n\n".join(
             [
                 "# Published results, reproduced",
-                "Written by `make reproduce`. Every recipe is one file in `training/recipes/` that says where its "
-                "figures come from; the weights are those of the epoch with the lowest validation loss, and the test "
-                "set is only reported on. Minutes are wall time spent in epochs.",
+                "Written by `make reproduce`. Every recipe is one file in `training/recipes/`, or one line in "
+                "`training/pair.py`, that says where its figures come from; the weights are those of the epoch "
+                "with the lowest validation loss, and the test set is only reported on. Minutes are wall time spent in "
+                "epochs.",
                 _published_table(results),
                 *_shipped(results, models),
                 "## Accuracy against cost",

@@ -1,4 +1,7 @@
-"""One file per recipe: the network, how it is trained, where its figures come from and what was published."""
+"""One file per recipe of a tutorial: the network, how it is trained, where its figures come from, what was published.
+
+The sizes of the pair and their controls differ by widths alone: they are in training/pair.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Protocol
 
 import keras
 
-from training.config import TrainingConfig
+from training.config import SIZES, TrainingConfig
 from training.data import Dataset
 from training.fit import History
 
@@ -26,9 +29,12 @@ class Outcome:
 
 
 class Recipe(Protocol):
-    """A module of this package."""
+    """A module of this package, or a size of the pair."""
 
-    PUBLISHED: str
+    @property
+    def PUBLISHED(self) -> str:
+        """Figures of others, to compare with."""
+        ...
 
     def run(self, data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
         """Train on `data.train`, choose by `data.validation`, and only report on `data.test`."""
@@ -37,4 +43,8 @@ class Recipe(Protocol):
 
 def find(name: str) -> Recipe:
     """The recipe of that name, imported only now."""
+    if name in SIZES:
+        from training.pair import RECIPES
+
+        return RECIPES[name]
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
