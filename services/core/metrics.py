@@ -80,13 +80,6 @@ def ssim(clean: Images, other: Images) -> NDArray[np.float64]:
     return (luminance * structure).mean(axis=(1, 2))
 
 
-def ssim_window() -> NDArray[np.float64]:
-    """The weights along one axis of the window that SSIM looks through; they sum to 1."""
-    distance = np.arange(SSIM_WINDOW_PX) - SSIM_WINDOW_PX // 2
-    weights = np.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
-    return weights / weights.sum()
-
-
 def percentiles(values: ArrayLike, points: Sequence[float] = (50, 90, 95, 99, 99.9)) -> dict[str, float]:
     """`{"p50": ..., "p99.9": ...}`; of nothing, nothing."""
     if not np.size(values):
@@ -99,6 +92,8 @@ def percentiles(values: ArrayLike, points: Sequence[float] = (50, 90, 95, 99, 99
 
 def _blur(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted mean under the window, separably, wherever the whole window fits."""
-    weights = ssim_window()
+    distance = np.arange(SSIM_WINDOW_PX) - SSIM_WINDOW_PX // 2
+    weights = np.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
+    weights /= weights.sum()
     by_column = sliding_window_view(pictures, SSIM_WINDOW_PX, axis=1) @ weights
     return sliding_window_view(by_column, SSIM_WINDOW_PX, axis=2) @ weights

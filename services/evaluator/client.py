@@ -55,7 +55,6 @@ class GatewayClient:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         if label:
             self._headers["X-ClearDigits-Label"] = label
-        self._patient = patient
         retries = _retries() if patient else urllib3.Retry(0, read=False, redirect=False)
         self._pools = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout_s, retries=retries)
         self.retries = 0  # requests that had to be sent again
