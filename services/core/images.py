@@ -84,7 +84,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def quiet_codecs() -> None:
-    """Keep OpenCV's complaints about damaged files off stderr: the sender is told in the answer. For process start."""
+    """Keep OpenCV's messages about damaged files off stderr: the sender is told in the answer. For process start."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

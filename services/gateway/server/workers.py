@@ -114,7 +114,9 @@ def load() -> None:
     os.environ.update(ONE_THREAD)  # else importing numpy starts threads, which no fork copies
     import services.gateway.api.tasks
     import services.gateway.server.worker  # noqa: F401
+    from services.core.images import quiet_codecs
 
+    quiet_codecs()
     gc.collect()
     gc.freeze()  # a collection in a worker would write to every page that it shares
 

@@ -46,6 +46,21 @@ print((time.process_time() - libraries) / (libraries - start))
     assert min(float(run(code)) for _ in range(3)) < 1.2
 
 
+def test_damaged_files_leave_nothing_of_opencv_in_the_log():
+    code = """
+import cv2
+import numpy
+from services.gateway.server.workers import load
+load()
+png = cv2.imencode(".png", numpy.zeros((40, 40), numpy.uint8))[1][:60]
+tiff = cv2.imencode(".tif", numpy.zeros((40, 40, 3), numpy.uint8))[1][:200]
+assert cv2.imdecode(png, cv2.IMREAD_UNCHANGED) is None and cv2.imdecode(tiff, cv2.IMREAD_UNCHANGED) is None
+"""
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert finished.stderr == ""
+
+
 def test_the_process_that_forks_the_workers_has_one_thread_and_no_grpc():
     """It has imported what workers share; what starts threads would not survive the fork."""
     code = """
