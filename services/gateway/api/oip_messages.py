@@ -45,6 +45,22 @@ class InferRequest:
 
 def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int) -> InferRequest:
     """Split, parse and check one body; `header_length` is the value of Inference-Header-Content-Length."""
+    value, tensors, request_id = read_head(body, header_length, max_depth=max_depth)
+    parameters = an_object(value.get("parameters"), "parameters")
+    names, binary, classes = wanted_outputs(value.get("outputs"))
+    return InferRequest(
+        images=_images(value.get("inputs"), tensors),
+        id=request_id,
+        parameters=parameters,
+        outputs=names,
+        binary=binary,
+        binary_by_default=a_flag(parameters.get("binary_data_output", False), "binary_data_output"),
+        classes=classes,
+    )
+
+
+def read_head(body: bytes, header_length: str | None, *, max_depth: int) -> tuple[dict[str, Any], bytes, str | None]:
+    """The JSON of a request, the tensors behind it, and its id."""
     header, tensors = split(body, header_length)
     value = parse_json(header, max_depth=max_depth)
     if not isinstance(value, dict):
@@ -53,17 +69,7 @@ def read_infer_request(body: bytes, header_length: str | None, *, max_depth: int
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInputError("id is a string")
     check_id(request_id or "")
-    parameters = an_object(value.get("parameters"), "parameters")
-    names, binary, classes = wanted_outputs(value.get("outputs"))
-    return InferRequest(
-        images=_images(value.get("inputs"), tensors),
-        id=request_id or None,
-        parameters=parameters,
-        outputs=names,
-        binary=binary,
-        binary_by_default=a_flag(parameters.get("binary_data_output", False), "binary_data_output"),
-        classes=classes,
-    )
+    return value, tensors, request_id or None
 
 
 def check_id(request_id: str) -> None:

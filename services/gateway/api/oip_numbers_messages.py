@@ -17,10 +17,10 @@ import orjson
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError
 from services.core.lines.strip import Strip
-from services.gateway.api.bodies import Decode, Encoded, from_base64, parse_json
+from services.gateway.api.bodies import Decode, Encoded, from_base64
 from services.gateway.api.line_bodies import strips_of
 from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
-from services.gateway.api.oip_messages import a_flag, an_object, check_id, labels_bytes, shown, split, wanted_outputs
+from services.gateway.api.oip_messages import a_flag, an_object, labels_bytes, read_head, shown, wanted_outputs
 from services.gateway.api.triton import is_own
 from services.gateway.limits import Limits
 
@@ -54,20 +54,13 @@ def read_numbers_request(
     decode: Decode | None = None,
 ) -> tuple[list[Strip | None], LineOptions, Reply]:
     """The strip of each picture, the options, and how to reply; arguments as of `read_lines`."""
-    header, tensors = split(body, header_length)
-    value = parse_json(header, max_depth=limits.max_json_depth)
-    if not isinstance(value, dict):
-        raise InvalidInputError("a request is a JSON object")
-    request_id = value.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise InvalidInputError("id is a string")
-    check_id(request_id or "")
+    value, tensors, request_id = read_head(body, header_length, max_depth=limits.max_json_depth)
     parameters = an_object(value.get("parameters"), "parameters")
     binary_by_default = a_flag(parameters.pop(_BINARY, False), _BINARY)
     options = numbers_options(parameters)
     names, binary, classes = wanted_outputs(value.get("outputs"))
     outputs = checked_outputs(names, classes)
-    reply = Reply(request_id or None, outputs, {name: binary.get(name, binary_by_default) for name in outputs})
+    reply = Reply(request_id, outputs, {name: binary.get(name, binary_by_default) for name in outputs})
     pictures = _pictures(value.get("inputs"), tensors)
     return strips_of(pictures, limits, budget=budget, decode=decode), options, reply
 
