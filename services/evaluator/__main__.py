@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     if found.complete and (count := _lines(arguments)):
         read = lines.measure(
             client, data, count=count, seed=arguments.seed, in_flight=config.in_flight, quick=arguments.quick,
-            progress=Progress(),
+            speed_requests=arguments.latency_requests, progress=Progress(),
         )  # fmt: skip
         _tell_lines(read, arguments.report)
         if arguments.update_readme:
@@ -117,7 +117,9 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     )
     parser.add_argument("--images", type=_count, help="how many images (10000, or all there are)")
     parser.add_argument("--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick none)")
-    parser.add_argument("--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000)")
+    parser.add_argument(
+        "--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000; beside lines 1000)"
+    )
     parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
     parser.add_argument("--no-html", action="store_true", help="numbers only, as a gate needs them")

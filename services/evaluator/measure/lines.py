@@ -169,7 +169,15 @@ def made(condition: LineCondition, dataset: Dataset, count: int, seed: int) -> l
 
 
 def measure(
-    client: GatewayClient, dataset: Dataset, *, count: int, seed: int, in_flight: int, quick: bool, progress: Progress
+    client: GatewayClient,
+    dataset: Dataset,
+    *,
+    count: int,
+    seed: int,
+    in_flight: int,
+    quick: bool,
+    speed_requests: int | None = None,
+    progress: Progress,
 ) -> LineFindings:
     """Every condition, without and with the denoiser. A gateway that fails for good ends it early; the rest is kept."""
     findings = LineFindings()
@@ -179,7 +187,8 @@ def measure(
             for condition in wanted:
                 _observe(client, condition, made(condition, dataset, count, seed), findings, in_flight, task.advance)
                 progress.say(_line(condition, findings.cells))
-        findings.speed = measure_speed(client.impatient(), dataset, seed=seed, requests=100 if quick else 1000)
+        requests = speed_requests or (100 if quick else 1000)
+        findings.speed = measure_speed(client.impatient(), dataset, seed=seed, requests=requests)
     except GatewayError as exc:
         findings.stopped_because = str(exc)
     return findings

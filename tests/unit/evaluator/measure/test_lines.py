@@ -127,6 +127,15 @@ def test_every_condition_is_asked_with_and_without_the_denoiser(bars):
     assert picture.shape[1] == 840
 
 
+def test_speed_is_measured_with_as_many_requests_as_are_asked_for(bars):
+    client = FakeClient()
+
+    lines.measure(client, bars, count=1, seed=1, in_flight=1, quick=True, speed_requests=7, progress=Progress())
+
+    asked_for_speed = len(client.asked) - len(lines.ARMS) * len(lines.conditions(quick=True))
+    assert asked_for_speed == 2 * 2 * 7  # digits and lines, from one client and from many
+
+
 def test_a_gateway_that_fails_ends_it_and_what_was_counted_is_kept(bars):
     found = lines.measure(FakeClient(status=500), bars, count=2, seed=1, in_flight=1, quick=True, progress=Progress())
 
