@@ -6,7 +6,7 @@ DEV := .venvs/dev
 SERVE := .venvs/serve
 EVALUATOR := .venvs/evaluator
 TRAINING := .venvs/training
-PIP := -m pip install --quiet --disable-pip-version-check --require-hashes -r
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r
 
 help: ## list the targets
 	@[ -t 1 ] && on='\033[36m' off='\033[0m'; \
@@ -45,7 +45,11 @@ WORKERS ?= 2
 test: test-units test-processes ## unit, contract, conformance and integration tests, and local processes' promises: no network, no data set
 
 test-units: $(DEV)/.done ## of those, what runs in one process: unit, contract and conformance tests, some files at a time (WORKERS=2)
-	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder tests/unit tests/contract tests/conformance
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder $(COVER) tests/unit tests/contract tests/conformance
+
+coverage: ## test-units, counting branches of services, training and deploy; fails below the floor in pyproject.toml
+	@mkdir -p build
+	@$(MAKE) --no-print-directory test-units COVER="--cov --cov-report=term-missing:skip-covered"
 
 test-processes: $(DEV)/.done ## of those, what starts real processes, one after the other: integration tests and promises
 	$(DEV)/bin/python -m pytest tests/integration tests/promises
@@ -201,9 +205,10 @@ $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done
 	@echo "installing $< into .venvs/$* (once)"
 	@"$(PYTHON)" -m venv .venvs/$*
 	@.venvs/$*/bin/python $(PIP) $<
+	@.venvs/$*/bin/python -m compileall -qq -j 0 .venvs/$*/lib || true # on every processor; files for other Pythons fail
 	@touch $@
 
 clean: ## remove virtual environments, caches and run folders
 	rm -rf .venvs .pytest_cache .ruff_cache .hypothesis build runs reports var
 
-.PHONY: help up down status logs restart job base-image test test-units test-processes test-containers promises lint protos lock clean .venvs/dev .venvs/serve
+.PHONY: help up down status logs restart job base-image test test-units coverage test-processes test-containers promises lint protos lock clean .venvs/dev .venvs/serve
