@@ -14,6 +14,7 @@ from services.gateway.admission.context import Answer, Request
 from services.gateway.admission.rate_limit import Buckets
 from services.gateway.api.answers import ModelNames
 from services.gateway.api.feedback import Feedback
+from services.gateway.api.grpc_health import GrpcHealth
 from services.gateway.api.inference import Inference
 from services.gateway.api.intake import TASKS, Intake
 from services.gateway.api.offered_models import CHAIN, offered_models
@@ -91,7 +92,10 @@ class Gateway:
             *probe_operations(readiness, self.metrics),
         )
         # No host of HTTP has them.
-        self.grpc_operations = tuple(OpenInferenceGrpc(inference, numbers, intake).operations())
+        self.grpc_operations: tuple[Operation, ...] = (
+            *OpenInferenceGrpc(inference, numbers, intake).operations(),
+            *GrpcHealth(inference).operations(),
+        )
 
     async def start(self) -> None:
         """Start what the first request would have to wait for."""

@@ -21,7 +21,11 @@ if TYPE_CHECKING:  # never imported unless its environment variables ask for it
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_GRPC_HEALTH = ("/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
+_GRPC_HEALTH = (
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/grpc.health.v1.Health/Check",
+)
 _OPEN = ("/v2/health/", *_GRPC_HEALTH)
 _PROBES = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready", *_GRPC_HEALTH))
 _GUARDED = ("/v1/", "/v2", "/inference.")

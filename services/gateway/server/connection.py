@@ -17,7 +17,7 @@ import httptools
 
 from services.core.errors import ClientGoneError, InvalidInputError
 from services.gateway.admission.context import Answer
-from services.gateway.server.exchange import Exchange
+from services.gateway.server.exchange import CLOSE, Exchange
 
 if TYPE_CHECKING:
     from services.gateway.server.http import HttpServer
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
                 self._current.keep_alive = False
             return
         answer, request_id = self.server.malformed(self, status, detail)
-        self._transport.write(self._written(answer, request_id, head_only=False, keep_alive=False))
+        self._transport.write(self._written(answer, request_id, head_only=False, persistence=CLOSE))
         self._linger()
 
     def _start(self, exchange: Exchange) -> None:
@@ -271,7 +271,8 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         keep_alive = exchange.keep_alive and exchange.complete and not self.server.stopping and not self._bad
-        self._transport.write(self._written(answer, request_id, exchange.method == "HEAD", keep_alive))
+        persistence = exchange.persistence if keep_alive else CLOSE
+        self._transport.write(self._written(answer, request_id, exchange.method == "HEAD", persistence))
         self._current = None
         if keep_alive:
             if self._writing_is_paused:
@@ -300,7 +301,7 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _written(self, answer: Answer, request_id: str, head_only: bool, keep_alive: bool) -> bytes:
+    def _written(self, answer: Answer, request_id: str, head_only: bool, persistence: bytes) -> bytes:
         lines = [
             _STATUS_LINES.get(answer.status) or f"HTTP/1.1 {answer.status} \r\n".encode("ascii"),
             self.server.date_line(),
@@ -313,7 +314,7 @@ class Connection(asyncio.Protocol):
         has_body = answer.status not in _NO_BODY
         if has_body:
             lines.append(b"content-length: %d\r\n" % len(answer.body))
-        lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        lines.append(persistence + b"\r\n")
         if has_body and not head_only:
             lines.append(answer.body)
         return b"".join(lines)

@@ -14,13 +14,15 @@ from services.gateway.admission.context import Request
 if TYPE_CHECKING:
     from services.gateway.server.connection import Connection
 
+KEEP_ALIVE, CLOSE = b"connection: keep-alive\r\n", b"connection: close\r\n"
+
 
 class Exchange:
     """One request as it arrives."""
 
     __slots__ = (
         "_parts", "complete", "connection", "error", "expects_continue", "headers", "held", "keep_alive", "method",
-        "path", "query", "request", "size", "started_s", "task", "waiter", "wanted",
+        "path", "persistence", "query", "request", "size", "started_s", "task", "waiter", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +33,8 @@ class Exchange:
         self.path, self.query = _split(url)
         self.headers = headers
         self.keep_alive = keep_alive
+        # A client of HTTP/1.0 that asks for it must be told, or it waits for the connection's end.
+        self.persistence = KEEP_ALIVE if "keep-alive" in headers.get("connection", "").lower() else b""
         self.expects_continue = headers.get("expect", "").lower() == "100-continue"
         self.started_s = connection.server.now()
         self.request: Request | None = None

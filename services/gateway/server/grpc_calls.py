@@ -30,6 +30,13 @@ class Handler(Protocol):
         """The answer; anything but OK is raised."""
 
 
+class Stream(Protocol):
+    """Answers one call of many messages, by its context's `read` and `write`."""
+
+    def __call__(self, _messages: object, context: Context, /) -> Coroutine[Any, Any, None]:
+        """To its end."""
+
+
 if TYPE_CHECKING:
 
     class _Core:
@@ -54,16 +61,18 @@ class CallServer(_Core):
         self,
         handlers: Mapping[str, Handler],
         *,
+        streams: Mapping[str, Stream] | None = None,
         options: tuple[tuple[str, int], ...],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`handlers` by method path; `failed` is told that no more calls are accepted, which should not happen."""
+        """`handlers` and `streams` by method path; `failed` is told that no more calls are accepted: a failure."""
         self._running = asyncio.get_running_loop()
         super().__init__(self._running, None, (), (), options, None)
         self._by_method = handlers
+        self._streams = streams or {}
         self._failed = failed
         self._under_way: set[asyncio.Task[None]] = set()
-        self.add_registered_method_handlers(dict.fromkeys(handlers))
+        self.add_registered_method_handlers(dict.fromkeys((*handlers, *self._streams)))
 
     def listen(self, address: str) -> int:
         """The port, which is another than that of `address` where that is 0."""
@@ -78,17 +87,28 @@ class CallServer(_Core):
         return asyncio.gather(*(self._accept(name) for _ in range(ACCEPTED_AT_ONCE)))
 
     async def _accept(self, method: str) -> None:
-        handler = self._by_method.get(method)
+        registered = method in self._by_method or method in self._streams
         while True:
-            call = await (self._request_registered_call(method.encode()) if handler else self._request_call())
-            coroutine = self._answered(call, handler, time.monotonic()) if handler else self._refused(call)
+            call = await (self._request_registered_call(method.encode()) if registered else self._request_call())
+            coroutine = self._run(method, call)
             task = self._running.create_task(cygrpc._schedule_rpc_coro(coroutine, call, self._running, method))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
+    def _run(self, method: str, call: object) -> Coroutine[Any, Any, None]:
+        if method in self._by_method:
+            return self._answered(call, self._by_method[method], time.monotonic())
+        if method in self._streams:
+            return self._streamed(call, self._streams[method])
+        return self._refused(call)
+
     async def _answered(self, call: object, handler: Handler, arrived_s: float) -> None:
         run: Any = grpc.stream_unary_rpc_method_handler(partial(handler, arrived_s=arrived_s))
         await cygrpc._handle_stream_unary_rpc(run, call, self._running)
+
+    async def _streamed(self, call: object, stream: Stream) -> None:
+        run: Any = grpc.stream_stream_rpc_method_handler(stream)
+        await cygrpc._handle_stream_stream_rpc(run, call, self._running)
 
     async def _refused(self, call: object) -> None:
         context = cygrpc._ServicerContext(call, None, None, self._running)

@@ -23,6 +23,7 @@ from services.gateway.api.operations import Operation
 from services.gateway.deadlines import HEADER
 from services.gateway.gateway import Gateway
 from services.gateway.server.grpc_calls import CallServer, Context
+from services.gateway.server.grpc_reflection import Reflection
 from services.gateway.server.held import HELD_BODIES, SMALL_BODY_BYTES, HeldBodies
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class GrpcServer:
         config, most_bytes = self._gateway.config, self._gateway.limits.max_body_bytes
         self._server = CallServer(
             {path: partial(self.answer, operation) for path, operation in self.operations.items()},
+            streams=Reflection().streams(),
             options=(
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", most_bytes),  # also once compression is undone

@@ -1,4 +1,4 @@
-"""gRPC reflection, as TensorFlow Serving has it, in threads of its own: a stream that stays open takes none of Predict's."""
+"""gRPC reflection, as TensorFlow Serving has it, in threads of its own: an open stream takes none of Predict."""
 
 import threading
 from collections.abc import Iterator

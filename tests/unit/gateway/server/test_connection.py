@@ -91,6 +91,15 @@ def test_requests_sent_ahead_are_answered_in_their_order(host):
     assert [b'"alive"' in part for part in found.split(b"HTTP/1.1 ")[1:]] == [True, False, True, False]
 
 
+def test_a_client_of_http_1_0_is_told_that_its_connection_stays(host):
+    """Without `connection: keep-alive` in the answer `ab -k` waited for the connection's end."""
+    kept = b"GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
+    first, second = answers(host, kept + b"GET /healthz HTTP/1.0\r\n\r\n").split(b"HTTP/1.1 ")[1:]
+
+    assert b"\r\nconnection: keep-alive\r\n" in first
+    assert b"\r\nconnection: close\r\n" in second
+
+
 def test_a_request_in_single_bytes_is_one_request(host):
     assert statuses(answers(host, *(bytes([byte]) for byte in CLOSING))) == [200]
 
