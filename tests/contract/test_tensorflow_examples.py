@@ -52,8 +52,11 @@ def _rest(server, model, verb, body):
 @pytest.mark.parametrize("model", ["half_plus_two", "half_plus_two_2"])
 def test_the_example_of_their_readme(server, model):
     """curl -d '{"instances": [1.0, 2.0, 5.0]}' .../half_plus_two:predict, although the signature says [?, 1]."""
+    described = requests.get(f"{server.rest}/v1/models/{model}/metadata", timeout=CALL_S).json()
+    signature = described["metadata"]["signature_def"]["signature_def"]["serving_default"]
     answer = _rest(server, model, "predict", {"instances": [1.0, 2.0, 5.0]})
 
+    assert [dim["size"] for dim in signature["inputs"]["x"]["tensor_shape"]["dim"]] == ["-1", "1"]
     assert answer.json() == {"predictions": [2.5, 3.0, 4.5]}
 
 

@@ -20,6 +20,7 @@ def write_half_plus(base: Path, version: int, *, addend: float) -> Path:
         half, plus = v1.get_variable("a", initializer=0.5), v1.get_variable("b", initializer=addend)
         serialized = v1.placeholder(tf.string, name="tf_example")
         read = v1.io.parse_example(serialized, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        read["x"].set_shape([None, 1])  # as TensorFlow 1 infers it
         x = tf.identity(read["x"], name="x")
         y = tf.add(half * x, plus, name="y")
         session.run(v1.global_variables_initializer())
