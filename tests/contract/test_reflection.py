@@ -1,4 +1,4 @@
-"""gRPC reflection of the model server: `grpcurl list`, `describe` and calls without .proto files."""
+"""gRPC reflection and health of the model server: `grpcurl list`, `describe` and calls without .proto files."""
 
 from collections.abc import Iterator
 
@@ -59,3 +59,15 @@ def test_v1_answers_as_v1alpha(channel):
 
     assert v1 == v1alpha
     assert len(v1.file_descriptor_response.file_descriptor_proto) == 3  # with Any and the wrappers
+
+
+@pytest.mark.parametrize(
+    "method", ["grpc.health.v1.Health/Check", "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
+)
+def test_bytes_that_are_no_request_are_refused_without_a_traceback(channel, method, caplog):
+    """As TensorFlow Serving refuses them; grpcio would log a traceback for each."""
+    with pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(f"/{method}")(b"\xff\xff", timeout=CALL_S)
+
+    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.INTERNAL, "")
+    assert not caplog.records

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from services.pb import open_inference_pb2 as oip
 from services.pb import tfserving_pb2 as tfs
+from services.runtime.reflection import METHOD, SERVICES
 from tests.fuzz.mutations import mutated
 
 BUDGET_MS = 2000
 BROKEN = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS", "no answer"})  # 500 and 502 over HTTP
 _OIP = "/inference.GRPCInferenceService/"
 _PREDICTION, _MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
+_HEALTH = "/grpc.health.v1.Health/Check"
 _PIXELS = np.full(784, 0.5, "<f4")
 _EDGES = (-1, 0, 1, 2, 27, 28, 29, 784, 20_001, 2**31, 2**62, -(2**63))
 _METADATA = (
@@ -236,12 +240,24 @@ def _status(rng: random.Random, server: str) -> Message:
     return tfs.GetModelStatusRequest(model_spec=_spec(rng, server))
 
 
+def _health(rng: random.Random, server: str) -> Message:
+    return health_pb2.HealthCheckRequest(service=rng.choice(("", "digits", server, "inference.GRPCInferenceService")))
+
+
+def _reflection(rng: random.Random, server: str) -> Message:
+    name = rng.choice(("inference.ModelInferRequest", "grpc.health.v1.Health", "tensorflow.serving.PredictRequest", ""))
+    field = rng.choice(("list_services", "file_containing_symbol", "file_by_filename"))
+    return reflection_pb2.ServerReflectionRequest(host=server, **{field: name})
+
+
 Maker = Callable[[random.Random, str], Message]
 _OF_GATEWAY: tuple[tuple[str, Maker], ...] = (
     *(((_OIP + "ModelInfer", _model_infer),) * 6),
     (_OIP + "ModelReady", _model_ready),
     (_OIP + "ModelMetadata", _model_ready),
     *((_OIP + name, _model_ready) for name in ("ServerLive", "ServerReady", "ServerMetadata")),
+    (_HEALTH, _health),
+    *((f"/{service}/{METHOD}", _reflection) for service in SERVICES),
 )
 _OF_MODEL_SERVER: tuple[tuple[str, Maker], ...] = (
     *(((_PREDICTION + "Predict", _predict),) * 5),
@@ -250,4 +266,6 @@ _OF_MODEL_SERVER: tuple[tuple[str, Maker], ...] = (
     (_PREDICTION + "MultiInference", _multi_inference),
     (_PREDICTION + "GetModelMetadata", _metadata),
     (_MODEL + "GetModelStatus", _status),
+    (_HEALTH, _health),
+    *((f"/{service}/{METHOD}", _reflection) for service in SERVICES),
 )

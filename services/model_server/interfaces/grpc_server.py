@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health, health_pb2
 
 from services.core.errors import ConfigError
 from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
@@ -63,9 +65,14 @@ class HealthReporter:
 
     def __init__(self, server: grpc.Server, models: ModelRepository, control: ThreadPoolExecutor) -> None:
         self._servicer = health.HealthServicer()
-        self._servicer.Check = _check_in(control, self._servicer.Check)
         self._models = models
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        methods = {
+            "Check": _check_in(control, self._servicer.Check),
+            "Watch": grpc.unary_stream_rpc_method_handler(
+                self._servicer.Watch, health_pb2.HealthCheckRequest.FromString, _serialized
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, methods),))
         models.on_change(self.update)
 
     def update(self) -> None:
@@ -81,14 +88,22 @@ class HealthReporter:
         self._servicer.enter_graceful_shutdown()
 
 
-def _check_in(pool: ThreadPoolExecutor, check: Callable[..., object]) -> Callable[..., object]:
-    """A plain function in the place of the servicer's method, which takes no attributes of its own."""
+def _check_in(pool: ThreadPoolExecutor, check: Callable[..., object]) -> grpc.RpcMethodHandler[Any, Any]:
+    """Check in the threads of `pool`. The request is parsed here, since grpcio logs a traceback where it cannot."""
 
-    def checked(request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> object:
+    def checked(data: bytes, context: grpc.ServicerContext) -> object:
+        try:
+            request = health_pb2.HealthCheckRequest.FromString(data)
+        except DecodeError:
+            context.abort(grpc.StatusCode.INTERNAL, "")  # as TensorFlow Serving says it
         return check(request, context)
 
     run_in(pool, checked)
-    return checked
+    return grpc.unary_unary_rpc_method_handler(checked, response_serializer=_serialized)
+
+
+def _serialized(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:

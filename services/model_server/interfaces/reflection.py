@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.model_server.interfaces.grpc_api import run_in
@@ -49,14 +50,16 @@ def add_reflection(server: grpc.Server, *, health: bool) -> None:
         end.daemon = True
         end.start()
         try:
-            yield from servicer.ServerReflectionInfo(requests, context)
+            asked = map(reflection_pb2.ServerReflectionRequest.FromString, requests)
+            yield from servicer.ServerReflectionInfo(asked, context)
+        except DecodeError:
+            context.abort(grpc.StatusCode.INTERNAL, "")  # as TensorFlow Serving says it
         finally:
             end.cancel()
 
     run_in(ThreadPoolExecutor(STREAMS, thread_name_prefix="reflection"), bounded)
-    handler = grpc.stream_stream_rpc_method_handler(
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         bounded,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     server.add_generic_rpc_handlers(
