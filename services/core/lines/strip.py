@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.lines.clutter import without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
 from services.core.preprocessing import INK_SIDE, SIDE
 
@@ -76,26 +77,28 @@ def find(grey: Grey) -> Strip | None:
     height, width = grey.shape
     working = _working_size(grey)
     back = np.array([[width / working.shape[1], 0, 0], [0, height / working.shape[0], 0], [0, 0, 1]])
-    ink, noise = _ink(working)
-    smooth, threshold = _smooth(ink, noise)
+    plain = without_stripes(_white(working))
+    ink, noise = _ink(working) if plain is None else (_unit(_white(working)), 0.0)
+    smooth, threshold = _smooth(ink if plain is None else plain, noise)
     if smooth is None:
         return None
-    level = without_rules(ink, smooth, threshold)
+    level = without_rules(ink, smooth, threshold) if plain is None else None
     if level is None and (slope := _slope(smooth > threshold)):
         ink, turn = _turned(ink, slope)
         smooth = _turned(smooth, slope)[0]
         back = back @ turn
-        level = without_rules(ink, smooth, threshold)
+        level = without_rules(ink, smooth, threshold) if plain is None else None
     ink, smooth = level or (ink, smooth)
-    found = _band(smooth > threshold)
+    noisy = noise > NOISY
+    found = _band(smooth > threshold if noisy else without_thin_lines(smooth > threshold))
     if found is None:
         return None
     (left, top, right, bottom), tall, lines = found
-    noisy = noise > NOISY
-    scale = _scale(tall, bottom - top, OWN_GRID_NOISY if noisy else OWN_GRID)
+    as_it_is = noisy or plain is not None
+    scale = _scale(tall, bottom - top, OWN_GRID_NOISY if as_it_is else OWN_GRID)
     if noisy:
         left, right = _ends(ink[top:bottom], left, right)
-    strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not noisy)
+    strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not as_it_is)
     return Strip(strip[..., np.newaxis], (back @ place)[:2], (width, height), lines)
 
 
@@ -131,14 +134,27 @@ def _repeats(grey: Grey) -> int:
     return repeats if len(grey) % repeats == 0 and len(changes) == len(grey) // repeats - 1 else 1
 
 
+def _white(grey: Grey) -> Grey:
+    """The picture as white ink on dark paper: turned round where its edge is bright."""
+    edge = _edge(grey)
+    return grey if 2 * np.count_nonzero(edge > _WHITE // 2) <= edge.size else cv2.bitwise_not(grey)
+
+
+def _unit(grey: Grey) -> Ink:
+    return grey * np.float32(1 / _WHITE)
+
+
+def _edge(grey: Grey) -> Grey:
+    return np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+
+
 def _ink(grey: Grey) -> tuple[Ink, float]:
     """How much ink each pixel holds, in [0, 1], and the noise on it: the picture itself where noise is all over it."""
-    edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
-    low, middle, high = np.percentile(edge, (5, 50, 95))
-    unit = grey * np.float32(1 / _WHITE)
-    noise = noise_of(unit)
+    white = _unit(_white(grey))
+    noise = noise_of(white)
     if noise > NOISY:
-        return (unit if middle <= _WHITE / 2 else 1 - unit), noise
+        return white, noise
+    low, middle, high = np.percentile(_edge(grey), (5, 50, 95))
     if high - low <= 12:
         paper = np.full_like(grey, round(middle))
     else:
