@@ -1,5 +1,7 @@
 """Build the gRPC server and its health service, and stop it without losing a call."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
