@@ -35,6 +35,20 @@ def test_axe_finds_nothing(open_page, scheme, device):
     assert violations(demo.page) == ""
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_documentation_fits_and_axe_finds_nothing_in_it(open_page, stack, scheme, width):
+    page = open_page(f"{stack.url}/docs", viewport={"width": width, "height": 800}, color_scheme=scheme).page
+
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    assert violations(page) == ""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    scrolling = page.locator(".scroll").evaluate_all(
+        "all => all.filter((one) => one.scrollWidth > one.clientWidth + 1)"
+    )
+    assert scrolling == []
+
+
 def test_axe_finds_nothing_in_an_empty_page_or_a_troubled_one(demo):
     demo.page.route("**/v1/recognize*", lambda route: route.abort("connectionrefused"))
     demo.again.click()

@@ -125,6 +125,17 @@ def test_no_percent_sign_stands_alone_and_no_table_is_out_of_reach(browser, tmp_
     page.context.close()
 
 
+def test_a_gallery_of_fewer_pictures_keeps_its_rows(browser, tmp_path):
+    page = opened(browser, tmp_path, made_up_results(), 1280, {"gaussian@0.5": [exhibit(digit) for digit in range(5)]})
+
+    titles = page.locator(".strip span").evaluate_all(
+        "all => all.map((one) => [one.textContent, one.getBoundingClientRect().left])"
+    )
+    assert [title for title, _ in titles] == ["noisy", "read as", "denoised", "read as"]
+    assert len({left for _, left in titles}) == 1
+    page.context.close()
+
+
 def test_axe_finds_nothing_in_the_report(browser, tmp_path):
     page = opened(browser, tmp_path, made_up_results(), 390, {"gaussian@0.5": [exhibit(digit) for digit in range(8)]})
 

@@ -65,6 +65,9 @@ function show() {
   byId("progress").textContent = `${state.labelled} of ${state.rows} pictures labelled`;
   byId("picture").hidden = !capture;
   byId("empty").hidden = Boolean(capture);
+  byId("empty").textContent = left(state.skipped.size);
+  byId("question").textContent = capture ? "Which digit is this?" : "Done";
+  byId("queue").hidden = !next.length;
   byId("undo").disabled = !state.done.length;
   byId("skip").disabled = !capture;
   for (const button of byId("keys").children) {
@@ -76,9 +79,15 @@ function show() {
   byId("next").replaceChildren(...next.slice(0, 20).map(small));
 }
 
+function left(skipped) {
+  if (!skipped) return "Nothing is left to label. Reload the page to look for new pictures.";
+  const pictures = skipped === 1 ? "the picture" : `the ${skipped} pictures`;
+  return `Nothing is left to label but ${pictures} that you skipped. Reload the page to see them, and new ones.`;
+}
+
 function said(capture) {
   const percent = (share) => `${Math.round(100 * share)} %`;
-  const single = capture.is_digit === null ? "" : `, one digit at all: ${percent(capture.is_digit)}`;
+  const single = capture.is_digit === null ? "" : `; a single digit: ${percent(capture.is_digit)}`;
   return `Read as ${capture.digit} with confidence ${percent(capture.confidence)}${single}`;
 }
 
@@ -101,6 +110,7 @@ function key(text, value) {
 byId("keys").append(...Array.from({ length: 10 }, (_, digit) => key(String(digit), digit)));
 const none = key("No digit", NO_DIGIT);
 none.className = "none";
+none.append(" ", Object.assign(document.createElement("kbd"), { textContent: "N" }));
 byId("keys").append(none);
 byId("skip").addEventListener("click", skip);
 byId("undo").addEventListener("click", undo);

@@ -22,12 +22,8 @@ from services.evaluator.client import Denoise
 from services.evaluator.measure.results import ARMS, Latency, Quality, Reliability, Results
 
 # Matplotlib wants colours, the page has names for them: every stand-in below becomes var(--name) in the SVG.
-_STAND_INS = {
-    name: f"#0101{number:02x}"
-    for number, name in enumerate(
-        ("ink", "muted", "grid", "never", "always", "auto", "decode", "queue", "denoise", "classify", "rest"), start=1
-    )
-}
+_NAMES = "ink muted grid never always auto decode queue denoise classify rest on-stage"
+_STAND_INS = {name: f"#0101{number:02x}" for number, name in enumerate(_NAMES.split(), start=1)}
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -205,7 +201,9 @@ def stages(cases: Sequence[Latency], *, narrow: bool = False) -> str:
             for row, (left, width, case) in enumerate(zip(start, widths, cases, strict=True)):
                 if width > (0.16 if narrow else 0.06):
                     text = f"{_stage_ms(case, stage):.2f}"
-                    panel.text(left + width / 2, row, text, ha="center", va="center", fontsize=9, color="white")
+                    panel.text(
+                        left + width / 2, row, text, ha="center", va="center", fontsize=9, color=_STAND_INS["on-stage"]
+                    )
             start = [left + width for left, width in zip(start, widths, strict=True)]
         panel.invert_yaxis()
         panel.tick_params(axis="y", colors=_STAND_INS["ink"])

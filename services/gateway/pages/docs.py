@@ -27,7 +27,8 @@ def docs_blueprint(*, public_url: str = "") -> Blueprint:
     """The two routes, served from memory; both files are read once, here."""
     document = Stored.of((_HERE.parent / "api/openapi.yaml").read_bytes(), "application/yaml")
     page = (_HERE / "docs.html").read_bytes()
-    policy = f"default-src 'none'; style-src {_hash_of_style(page)}; base-uri 'none'; frame-ancestors 'none'"
+    sources = f"default-src 'none'; style-src {_hash_of_style(page)}; img-src data:"  # its icon is an empty one
+    policy = f"{sources}; base-uri 'none'; frame-ancestors 'none'"
     document_headers = {**_HEADERS, "Access-Control-Allow-Origin": "*"}  # for API browsers elsewhere: no secrets here
     page_headers = {**_HEADERS, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", **BY_ADDRESS}
     docs = Blueprint("docs", __name__)
