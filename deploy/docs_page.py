@@ -86,6 +86,10 @@ class Reference:
             return Markup("bytes")
         return escape(schema.get("type", "anything"))
 
+    def named_schemas(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The objects worth a table of their own; the template asks for them."""
+        return [(name, schema) for name, schema in self.schemas.items() if "properties" in schema]
+
 
 def _json(value: object) -> str:
     return value if isinstance(value, str) and value else json.dumps(value)
