@@ -69,7 +69,9 @@ class Gateway:
         self.reader = _reader(config, denoiser, classifier, self.metrics, self.shadow)
         self.lines = _line_reader(config, denoiser, classifier, self.metrics, self.shadow)
         statuses = {
-            role: ModelStatus(role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics)
+            role: ModelStatus(
+                role, model, cache_s=config.ready_cache_ms / 1e3, metrics=self.metrics, labels=config.labels
+            )
             for role, model in (("denoiser", denoiser), ("classifier", classifier))
         }
         self._statuses = tuple(statuses.values())

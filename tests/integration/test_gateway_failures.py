@@ -361,7 +361,7 @@ def freeze(child: Child) -> None:
 def alive(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=2).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.ReadTimeout):  # it listens before it has imported all it needs
         return False
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from services.core.errors import ModelError, ModelTimeoutError
+from services.core.errors import ModelError, ModelResponseError, ModelTimeoutError
 from services.gateway.models.remote import Prediction, VersionStatus
 from services.gateway.models.transport import CallContext, Metadata
 
@@ -32,6 +32,7 @@ class FakeModel:
         self.metadata: list[Metadata] = []
         self.left_s: list[float] = []  # of each call's deadline
         self.hangs = False
+        self.answers_wrongly = False
         self.closed = False
         self._function = function
         self._more = more
@@ -53,6 +54,10 @@ class FakeModel:
         if self.failure is not None:
             raise self.failure
         return [VersionStatus(self.version, "AVAILABLE")]
+
+    async def check(self, *, call: CallContext) -> None:
+        if self.answers_wrongly:
+            raise ModelResponseError(f"{self.name} answered probabilities where denoised was expected")
 
     async def close(self) -> None:
         self.closed = True

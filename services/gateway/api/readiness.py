@@ -1,4 +1,4 @@
-"""Alive means: the process runs. Ready means: both models have an AVAILABLE version, asked just now."""
+"""Alive means: the process runs. Ready means: both models have an AVAILABLE version that answers as the model does."""
 
 import asyncio
 import time
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import orjson
 
-from services.core.errors import ModelError, ModelTimeoutError
+from services.core.errors import ModelError, ModelResponseError, ModelTimeoutError
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import JSON
 from services.gateway.api.operations import Operation
+from services.gateway.deadlines import Deadline
 from services.gateway.metrics import CONTENT_TYPE, Metrics
 from services.gateway.models.remote import Model
+from services.gateway.models.transport import CallContext
 
 ASK_TIMEOUT_S = 1.0  # of one question to a model server
 _PROBE_WAIT_S = 0.08  # a probe is answered within 100 ms, with what is known by then
@@ -36,13 +38,18 @@ class ModelStatus:
     While probes come, the question is repeated: a probe is answered at once with what is at most a moment old.
     """
 
-    def __init__(self, role: str, model: Model, *, cache_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self, role: str, model: Model, *, cache_s: float, metrics: Metrics, labels: tuple[str, ...] = ("",)
+    ) -> None:
+        """`labels` are those that users may be answered by."""
         self.role = role
         self._model = model
         self._cache_s = cache_s
         self._metrics = metrics
         self._pause_s = max(cache_s, _AGAIN_S)
-        self._stale_s = self._pause_s + 2 * ASK_TIMEOUT_S  # an older answer is none
+        self._stale_s = self._pause_s + (2 + len(labels)) * ASK_TIMEOUT_S  # an older answer is none
+        self._labels = labels
+        self._checked: tuple[str, ...] = ()  # the available versions when the model was checked last
         self._asking: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._wanted_s = float("-inf")
@@ -88,16 +95,32 @@ class ModelStatus:
     async def _ask(self) -> None:
         try:
             found = await self._model.status(timeout_s=ASK_TIMEOUT_S)
+            versions = tuple(str(item.version) for item in found if item.state == AVAILABLE)
+            if versions and versions != self._checked:
+                await self._check(versions)
         except ModelError as exc:
             self._known = Known((), exc, time.monotonic())
         else:
-            versions = tuple(str(item.version) for item in found if item.state == AVAILABLE)
             self._known = Known(versions, None, time.monotonic())
         finally:
             self._asking = None
             if time.monotonic() - self._wanted_s < _WATCHED_S:
                 self._again = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
         self._metrics.available(self.role, bool(self._known.versions))
+
+    async def _check(self, versions: tuple[str, ...]) -> None:
+        """Whether what answers is the model at all, once for versions that have not been seen; error if none is."""
+        wrong: list[ModelResponseError] = []
+        for label in self._labels:
+            try:
+                await self._model.check(call=CallContext(Deadline.after(ASK_TIMEOUT_S), label=label))
+            except ModelResponseError as exc:
+                wrong.append(exc)
+            except ModelError:
+                return  # it did not say: its status stands, and it is asked again
+        if len(wrong) == len(self._labels):
+            raise wrong[0]
+        self._checked = versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from services.pb import tfserving_pb2 as pb
 
 M = TypeVar("M", bound=Message)
 
+_EMPTY = np.zeros((1, 28, 28, 1), np.float32)
+
 _ERRORS = {
     Code.NOT_FOUND: ModelNotFoundError,
     Code.UNAVAILABLE: ModelUnavailableError,
@@ -64,6 +66,8 @@ class Model(Protocol):
     async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction: ...
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]: ...
+
+    async def check(self, *, call: CallContext) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -117,6 +121,10 @@ class RemoteModel:
             for item in response.model_version_status
         ]
         return sorted(found, key=lambda item: item.version, reverse=True)
+
+    async def check(self, *, call: CallContext) -> None:
+        """Ask for an empty picture: ModelResponseError where what answers is not the model that is expected."""
+        await self.predict(_EMPTY, call=call)
 
     async def close(self) -> None:
         """Let go of the connection; calls in flight are cancelled."""

@@ -43,6 +43,9 @@ class EmbeddedModel:
         """Always there."""
         return [VersionStatus(1, "AVAILABLE")]
 
+    async def check(self, *, call: CallContext) -> None:
+        """It is the one that is expected."""
+
     async def close(self) -> None:
         """Nothing to let go of."""
 

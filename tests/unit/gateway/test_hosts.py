@@ -460,6 +460,17 @@ def test_ready_says_which_model_is_missing(start, model, said):
     assert document["models"] == {"denoiser": "available", "classifier": said}
 
 
+def test_a_model_that_is_another_one_is_not_ready(start):
+    running = start()
+    running.denoiser.answers_wrongly = True
+    answer = running.ask("/readyz", method="GET")
+
+    assert answer.status == 503
+    assert (
+        json.loads(answer.body)["models"]["denoiser"] == "denoiser answered probabilities where denoised was expected"
+    )
+
+
 def test_a_gateway_that_stops_is_alive_but_not_ready(start):
     running = start()
     running.draining = True

@@ -294,6 +294,18 @@ def test_a_tensor_that_does_not_fill_its_shape_is_rubbish_too():
         predict(Answering(lambda _: message))
 
 
+def test_a_check_finds_another_model_at_the_address():
+    answers = [response(SCORES[:1]), response(SCORES[:1], name="denoised")]
+    server = Answering(lambda number: answers[number - 1])
+
+    async def use(model: RemoteModel) -> None:
+        await model.check(call=CallContext(Deadline.after(5)))
+        with pytest.raises(errors.ModelResponseError, match="answered denoised where probabilities was expected"):
+            await model.check(call=CallContext(Deadline.after(5)))
+
+    asyncio.run(served(server, use))
+
+
 def test_status_lists_versions_newest_first():
     message = pb.GetModelStatusResponse()
     message.model_version_status.add(version=1, state=pb.ModelVersionStatus.END)
