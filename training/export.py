@@ -79,7 +79,7 @@ def new_version(home: Path) -> Iterator[tuple[Path, int]]:
         building = hidden / str(version)  # its own name already: a signature carries it
         building.mkdir()
         yield building, version
-        building.chmod(0o755)  # whatever the umask: a model server under another user has to read it
+        building.chmod(0o755)  # under any umask: a model server under another user has to read it
         building.rename(home / str(version))
         log.info("published %s", home / str(version))
     except (OSError, tf.errors.OpError) as exc:  # TensorFlow has its own words for a full disk

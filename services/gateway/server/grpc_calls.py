@@ -1,4 +1,4 @@
-"""Accepting gRPC calls: many at once, each with the moment it came, whatever bytes name its method.
+"""Accepting gRPC calls: many at once, each with the moment it came, with any bytes as the name of its method.
 
 grpc.aio's own loop accepts one call in several turns of the event loop: beside a busy HTTP server calls waited for
 seconds before their handler began. It also ends for good at a method's path that is not UTF-8 (grpcio 1.85, and the

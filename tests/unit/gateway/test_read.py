@@ -226,6 +226,15 @@ def test_without_a_denoiser_a_line_is_read_as_it_is_where_that_is_allowed():
     assert answer["results"][0]["denoise"] == "skipped"
 
 
+def test_a_denoiser_that_may_be_missing_gets_half_of_the_time_so_that_the_classifier_has_the_rest():
+    may, must = fake_denoiser(), fake_denoiser()
+
+    ask(denoiser=may, on_denoiser_failure="classify")
+    ask(denoiser=must)
+
+    assert 10 < may.left_s[0] < 15 < must.left_s[0] < 30
+
+
 def test_numbers_are_counted():
     with gateway() as host:
         host.ask("/v1/read", body=png("407"), headers=PNG)
