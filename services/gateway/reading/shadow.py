@@ -88,7 +88,7 @@ class Shadow:
         observer: ShadowObserver,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """`share` is that of calls, 0 to 1; what `label` itself answered is not repeated. The wires are its own."""
+        """`share` is that of calls, 0 to 1; what `label` itself answered is not repeated. It connects for itself."""
         self._denoiser = denoiser
         self._classifier = classifier
         self._share = share

@@ -122,7 +122,7 @@ class ServedModel:
         due = set(wanted)
         if wanted and not self._serving and not self.config.model_version_policy.HasField("specific"):
             due |= self._fall_back(below=wanted[0])
-        self._give_up_all_but(due)
+        self._cancel_retries_but(due)
         if not wanted or any(version in self._serving for version in wanted):
             for version in self.available:
                 if version not in wanted:
@@ -253,7 +253,7 @@ class ServedModel:
                 break
         return set(older)
 
-    def _give_up_all_but(self, due: set[int]) -> None:
+    def _cancel_retries_but(self, due: set[int]) -> None:
         """A failed version that is gone, or not wanted any more, is not retried; when it is wanted again, it is new."""
         with self._records_lock:
             for record in self._records.values():
