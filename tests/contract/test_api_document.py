@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from services.gateway.admission.problems import PROBLEMS
-from services.gateway.api.options import DENOISE, INCLUDE, NAMES
 from services.gateway.config import PREFIX, GatewayConfig
+from services.gateway.messages.options import DENOISE, INCLUDE, NAMES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/API.md").read_text()

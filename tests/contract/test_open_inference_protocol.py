@@ -12,10 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from services.core.errors import ModelTimeoutError, ModelUnavailableError
-from services.gateway.api.oip_messages import JSON_NUMBER_BYTES
 from services.gateway.config import GatewayConfig
 from services.gateway.gateway import Gateway
 from services.gateway.limits import Limits
+from services.gateway.messages.oip import JSON_NUMBER_BYTES
 from tests.support.fakes import fake_classifier, fake_denoiser
 from tests.support.hosts import flask_client
 

@@ -1,1 +1,1 @@
-"""One file for each operation and dialect: requests read, answers written."""
+"""One file for each operation and dialect; what its requests and answers are made of is in gateway/messages."""

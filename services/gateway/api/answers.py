@@ -9,8 +9,8 @@ import orjson
 from services.core import npy
 from services.core.lines.segment import apart
 from services.gateway.admission.context import Answer
-from services.gateway.api.options import Options
-from services.gateway.api.results import Columns
+from services.gateway.messages.options import Options
+from services.gateway.messages.results import Columns
 from services.gateway.reading.chain import Reading
 
 NO_DIGIT = 0.5  # is_digit below it: it is worth looking whether the picture shows several

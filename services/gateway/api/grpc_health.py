@@ -5,8 +5,8 @@ from __future__ import annotations
 from services.core.errors import ModelError
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.inference import Inference
-from services.gateway.api.oip_grpc_messages import parsed
 from services.gateway.api.operations import Operation
+from services.gateway.messages.oip_grpc import parsed
 
 CHECK = "/grpc.health.v1.Health/Check"
 PROTO = "application/grpc+proto"

@@ -12,11 +12,11 @@ from services import __version__
 from services.core.errors import InvalidInputError, ModelUnavailableError, NotFoundError, ServiceError, TooLargeError
 from services.gateway.admission.context import Request
 from services.gateway.api.offered_models import CHAIN, DescribedModel, Inferred, OfferedModel
-from services.gateway.api.oip_messages import InferRequest, check_answer
-from services.gateway.api.oip_numbers_messages import NUMBERS
 from services.gateway.api.readiness import ReadinessCheck
-from services.gateway.api.triton import can_classify, configuration, statistics
 from services.gateway.limits import Limits
+from services.gateway.messages.oip import InferRequest, check_answer
+from services.gateway.messages.oip_numbers import NUMBERS
+from services.gateway.messages.triton import can_classify, configuration, statistics
 from services.gateway.metrics import Metrics
 
 NAME = "cleardigits"

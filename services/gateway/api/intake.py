@@ -17,19 +17,19 @@ from services.core.errors import TooLargeError
 from services.core.images import NotSmallError, decode_small
 from services.core.lines.strip import Strip
 from services.gateway.admission.context import Request
-from services.gateway.api.bodies import read_request
-from services.gateway.api.line_bodies import read_lines
-from services.gateway.api.line_options import LineOptions
-from services.gateway.api.oip_grpc_messages import ModelInfer, parsed
-from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, read_call
-from services.gateway.api.oip_messages import InferRequest, read_infer_request
-from services.gateway.api.oip_numbers_messages import Reply, read_numbers_request
-from services.gateway.api.options import Options, options_of, told
-from services.gateway.api.results import Columns, check_size, results_json
-from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.decoding.frames import Frame, Part
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import read_request
+from services.gateway.messages.line_bodies import read_lines
+from services.gateway.messages.line_options import LineOptions
+from services.gateway.messages.oip import InferRequest, read_infer_request
+from services.gateway.messages.oip_grpc import ModelInfer, parsed
+from services.gateway.messages.oip_grpc_numbers import NumbersInfer, read_call
+from services.gateway.messages.oip_numbers import Reply, read_numbers_request
+from services.gateway.messages.options import Options, options_of, told
+from services.gateway.messages.results import Columns, check_size, results_json
+from services.gateway.messages.tfserving import read_predict_body
 from services.gateway.metrics import Metrics
 from services.pb import open_inference_pb2 as pb
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.pixels import within_range
-from services.gateway.api.options import DEFAULTS
 from services.gateway.api.readiness import ModelStatus
+from services.gateway.messages.options import DEFAULTS
 from services.gateway.models.remote import Model, Prediction
 from services.gateway.models.transport import CallContext
 from services.gateway.reading.reader import Reader

@@ -13,9 +13,9 @@ from services.gateway.api.answers import JSON, OCTETS
 from services.gateway.api.inference import NAME, VERSION, Inference, is_quick
 from services.gateway.api.intake import Intake
 from services.gateway.api.offered_models import Inferred
-from services.gateway.api.oip_messages import LENGTH_HEADER, InferRequest, write_infer_response
 from services.gateway.api.operations import Operation
-from services.gateway.api.triton import EXTENSIONS
+from services.gateway.messages.oip import LENGTH_HEADER, InferRequest, write_infer_response
+from services.gateway.messages.triton import EXTENSIONS
 
 GZIP_FROM_BYTES = 1024
 GZIP_LEVEL = 1  # float tensors hardly shrink further

@@ -11,12 +11,12 @@ from services.gateway.admission.context import Answer, Request
 from services.gateway.api.inference import NAME, VERSION, Inference, is_quick
 from services.gateway.api.intake import Intake
 from services.gateway.api.offered_models import Inferred
-from services.gateway.api.oip_grpc_messages import ModelInfer, parsed, write_model_infer
-from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, write_numbers_infer
 from services.gateway.api.oip_numbers import NumbersModel
-from services.gateway.api.oip_numbers_messages import NUMBERS
 from services.gateway.api.operations import Operation
-from services.gateway.api.triton import GRPC_EXTENSIONS
+from services.gateway.messages.oip_grpc import ModelInfer, parsed, write_model_infer
+from services.gateway.messages.oip_grpc_numbers import NumbersInfer, write_numbers_infer
+from services.gateway.messages.oip_numbers import NUMBERS
+from services.gateway.messages.triton import GRPC_EXTENSIONS
 from services.pb import open_inference_pb2 as pb
 
 SERVICE = "/inference.GRPCInferenceService/"

@@ -15,11 +15,11 @@ from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import JSON, OCTETS
 from services.gateway.api.inference import Inference
 from services.gateway.api.intake import Intake
-from services.gateway.api.line_options import LineOptions
 from services.gateway.api.offered_models import PLATFORM, DescribedModel
-from services.gateway.api.oip_messages import LENGTH_HEADER
-from services.gateway.api.oip_numbers_messages import NUMBERS, OUTPUTS, PICTURES, write_numbers_response
 from services.gateway.api.operations import Operation
+from services.gateway.messages.line_options import LineOptions
+from services.gateway.messages.oip import LENGTH_HEADER
+from services.gateway.messages.oip_numbers import NUMBERS, OUTPUTS, PICTURES, write_numbers_response
 from services.gateway.metrics import Metrics
 from services.gateway.reading.line_reader import LineReader
 

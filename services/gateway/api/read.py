@@ -11,11 +11,11 @@ from services.core.lines.number import NOTHING
 from services.core.lines.strip import Strip
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api.answers import JSON, ModelNames
-from services.gateway.api.bodies import check_type
 from services.gateway.api.intake import Intake, decoded
-from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
 from services.gateway.api.operations import Operation
-from services.gateway.api.results import data_url
+from services.gateway.messages.bodies import check_type
+from services.gateway.messages.line_options import LINE_DEFAULTS, LineOptions
+from services.gateway.messages.results import data_url
 from services.gateway.metrics import Metrics
 from services.gateway.reading.line_reader import LineReader
 from services.gateway.reading.numbers import LineReading

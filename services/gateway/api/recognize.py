@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api import answers
 from services.gateway.api.answers import ModelNames
-from services.gateway.api.bodies import check_type
 from services.gateway.api.intake import Intake, decoded
 from services.gateway.api.operations import Operation
-from services.gateway.api.options import Options
 from services.gateway.captures.capture import Captures
+from services.gateway.messages.bodies import check_type
+from services.gateway.messages.options import Options
 from services.gateway.metrics import Metrics
 from services.gateway.reading.reader import Reader
 

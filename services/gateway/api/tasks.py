@@ -11,17 +11,17 @@ import numpy as np
 from services.core.budget import LARGE_BYTES, Budget
 from services.core.compression import inflate, is_encoded
 from services.core.lines.strip import Strip
-from services.gateway.api.bodies import read_request
-from services.gateway.api.line_bodies import read_lines
-from services.gateway.api.line_options import LineOptions
-from services.gateway.api.oip_messages import InferRequest, read_infer_request
-from services.gateway.api.oip_numbers_messages import read_numbers_request
-from services.gateway.api.options import options_of, told
-from services.gateway.api.results import Columns, results_json
-from services.gateway.api.tfserving_messages import read_predict_body
 from services.gateway.decoding.frames import Frame, Part
 from services.gateway.decoding.process import Allowance
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import read_request
+from services.gateway.messages.line_bodies import read_lines
+from services.gateway.messages.line_options import LineOptions
+from services.gateway.messages.oip import InferRequest, read_infer_request
+from services.gateway.messages.oip_numbers import read_numbers_request
+from services.gateway.messages.options import options_of, told
+from services.gateway.messages.results import Columns, results_json
+from services.gateway.messages.tfserving import read_predict_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def _infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance
 
 def _model_infer(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
     # Most gateways serve no gRPC, and load no protobuf in decoders.
-    from services.gateway.api.oip_grpc_messages import parsed
-    from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer, read_call
+    from services.gateway.messages.oip_grpc import parsed
+    from services.gateway.messages.oip_grpc_numbers import NumbersInfer, read_call
     from services.pb import open_inference_pb2 as pb
 
     work = _Work.of(parts, arguments, allowance)

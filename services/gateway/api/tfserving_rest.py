@@ -16,7 +16,7 @@ from services.gateway.api.intake import Intake
 from services.gateway.api.offered_models import CHAIN, CHAIN_VERSION, DIGIT, IMAGES, PROBABILITIES, OfferedModel
 from services.gateway.api.operations import Operation
 from services.gateway.api.readiness import AVAILABLE
-from services.gateway.api.tfserving_messages import SIGNATURE
+from services.gateway.messages.tfserving import SIGNATURE
 
 METHOD = "tensorflow/serving/predict"
 QUICK_IMAGES = 64  # answers for more are written in a thread

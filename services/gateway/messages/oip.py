@@ -16,8 +16,8 @@ import orjson
 
 from services.core.errors import InvalidInputError, TooLargeError
 from services.core.pixels import PIXELS, SIDE
-from services.gateway.api.bodies import parse_json
-from services.gateway.api.triton import CLASSES, MOST_CLASS_BYTES, check_classes, classified
+from services.gateway.messages.bodies import parse_json
+from services.gateway.messages.triton import CLASSES, MOST_CLASS_BYTES, check_classes, classified
 
 MOST_ID = 1000  # characters; it comes back in the answer
 JSON_NUMBER_BYTES = 17  # at most, with its comma: -0.0000123456789

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from services.core.errors import InvalidInputError, TooLargeError
 from services.gateway.api.intake import TASKS, Intake
-from services.gateway.api.oip_grpc_messages import ModelInfer, parsed, read_model_infer, write_model_infer
-from services.gateway.api.oip_grpc_numbers_messages import NumbersInfer
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.limits import Limits
+from services.gateway.messages.oip_grpc import ModelInfer, parsed, read_model_infer, write_model_infer
+from services.gateway.messages.oip_grpc_numbers import NumbersInfer
 from services.pb import open_inference_pb2 as pb
 
 

@@ -17,12 +17,12 @@ import orjson
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError
 from services.core.lines.strip import Strip
-from services.gateway.api.bodies import Decode, Encoded, from_base64
-from services.gateway.api.line_bodies import strips_of
-from services.gateway.api.line_options import LINE_DEFAULTS, LineOptions
-from services.gateway.api.oip_messages import a_flag, an_object, labels_bytes, read_head, shown, wanted_outputs
-from services.gateway.api.triton import is_own
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import Decode, Encoded, from_base64
+from services.gateway.messages.line_bodies import strips_of
+from services.gateway.messages.line_options import LINE_DEFAULTS, LineOptions
+from services.gateway.messages.oip import a_flag, an_object, labels_bytes, read_head, shown, wanted_outputs
+from services.gateway.messages.triton import is_own
 
 NUMBERS = "numbers"
 PICTURES: dict[str, Any] = {"name": "pictures", "datatype": "BYTES", "shape": [-1, 1]}

@@ -9,8 +9,8 @@ import numpy as np
 from services.core import pixels
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError
-from services.gateway.api.bodies import images_of, parse_images
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import images_of, parse_images
 
 SIGNATURE = "serving_default"
 

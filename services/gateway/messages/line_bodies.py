@@ -12,9 +12,9 @@ from services.core.budget import Budget
 from services.core.errors import TooLargeError
 from services.core.lines.strip import Strip, find
 from services.core.preprocessing import to_grey
-from services.gateway.api.bodies import Decode, Encoded, read_body, read_each
-from services.gateway.api.line_options import LINE_DEFAULTS, LINE_NAMES, LineOptions
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import Decode, Encoded, read_body, read_each
+from services.gateway.messages.line_options import LINE_DEFAULTS, LINE_NAMES, LineOptions
 
 WHITE = 255
 

@@ -12,7 +12,7 @@ import orjson
 from services.core.errors import TooLargeError
 from services.core.images import encode_png
 from services.core.preprocessing import to_unit
-from services.gateway.api.options import Options
+from services.gateway.messages.options import Options
 
 # Bytes of JSON that one image may come to: plain, and for each thing that is asked for beside it
 _PLAIN_BYTES, _PROBABILITIES_BYTES, _TOP_BYTES, _PICTURE_BYTES = 150, 130, 45, 1300

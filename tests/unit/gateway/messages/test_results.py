@@ -11,10 +11,10 @@ import pytest
 from services.core.errors import DeadlineError, TooLargeError
 from services.core.images import decode
 from services.gateway.api.intake import SMALL_RESULTS, TASKS, Intake
-from services.gateway.api.options import Options
-from services.gateway.api.results import Columns, check_size, results_json
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.limits import Limits
+from services.gateway.messages.options import Options
+from services.gateway.messages.results import Columns, check_size, results_json
 
 EVERYTHING = Options(include=frozenset({"probabilities", "input", "denoised"}), top_k=10)
 

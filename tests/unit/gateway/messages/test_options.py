@@ -3,7 +3,7 @@
 import pytest
 
 from services.core.errors import InvalidInputError
-from services.gateway.api.options import DEFAULTS, Options
+from services.gateway.messages.options import DEFAULTS, Options
 
 
 def test_nothing_asked_is_the_defaults_themselves():

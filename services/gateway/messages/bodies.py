@@ -23,8 +23,8 @@ from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMe
 from services.core.image_headers import is_image, read_header
 from services.core.json_lists import Cut
 from services.core.preprocessing import to_digit, to_digits
-from services.gateway.api.options import DEFAULTS, NAMES, Options
 from services.gateway.limits import Limits
+from services.gateway.messages.options import DEFAULTS, NAMES, Options
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 _SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))

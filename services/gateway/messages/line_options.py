@@ -9,7 +9,7 @@ from typing import Any
 
 from services.core.errors import InvalidInputError
 from services.core.lines.number import Length
-from services.gateway.api.options import DENOISE, Check, checked, one_of, probability, some_of
+from services.gateway.messages.options import DENOISE, Check, checked, one_of, probability, some_of
 
 INCLUDE = ("denoised", "input", "boxes", "alternatives")
 MOST_DIGITS = 40  # of one line; a strip holds no more

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError, Message
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import packed
-from services.gateway.api.oip_messages import DATATYPE_OF, InferRequest, as_images, check_id, check_input, labels_bytes
-from services.gateway.api.triton import CLASSES, check_classes, classified
+from services.gateway.messages.oip import DATATYPE_OF, InferRequest, as_images, check_id, check_input, labels_bytes
+from services.gateway.messages.triton import CLASSES, check_classes, classified
 from services.pb import open_inference_pb2 as pb
 
 M = TypeVar("M", bound=Message)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.core.preprocessing import to_unit
-from services.gateway.api.bodies import parse_json, read_request
-from services.gateway.api.options import Options
 from services.gateway.limits import Limits
+from services.gateway.messages.bodies import parse_json, read_request
+from services.gateway.messages.options import Options
 from tests.support.drawings import on_canvas
 
 LIMITS = Limits()

@@ -12,12 +12,13 @@ from typing import Any
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError
 from services.core.lines.strip import Strip
-from services.gateway.api.bodies import Decode, Encoded
-from services.gateway.api.line_bodies import strips_of
-from services.gateway.api.line_options import LineOptions
-from services.gateway.api.oip_grpc_messages import ModelInfer, parameters_of, read_model_infer, tell, wanted
-from services.gateway.api.oip_messages import check_id
-from services.gateway.api.oip_numbers_messages import (
+from services.gateway.limits import Limits
+from services.gateway.messages.bodies import Decode, Encoded
+from services.gateway.messages.line_bodies import strips_of
+from services.gateway.messages.line_options import LineOptions
+from services.gateway.messages.oip import check_id
+from services.gateway.messages.oip_grpc import ModelInfer, parameters_of, read_model_infer, tell, wanted
+from services.gateway.messages.oip_numbers import (
     NUMBERS,
     OUTPUTS,
     Reply,
@@ -27,7 +28,6 @@ from services.gateway.api.oip_numbers_messages import (
     elements,
     numbers_options,
 )
-from services.gateway.limits import Limits
 from services.pb import open_inference_pb2 as pb
 
 _DATATYPES = {output["name"]: output["datatype"] for output in OUTPUTS}

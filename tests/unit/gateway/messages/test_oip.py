@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.errors import InvalidInputError
-from services.gateway.api.oip_messages import read_infer_request, write_infer_response
+from services.gateway.messages.oip import read_infer_request, write_infer_response
 
 
 def request(entry: dict | None = None, **more: object) -> dict:
