@@ -115,10 +115,13 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument(
         "--levels", nargs="+", type=_level, metavar="LEVEL", help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1)"
     )
-    parser.add_argument("--images", type=_count, help="how many images (10000, or all there are)")
+    parser.add_argument("--images", type=command.count, help="how many images (10000, or all there are)")
     parser.add_argument("--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick none)")
     parser.add_argument(
-        "--latency-requests", type=_count, metavar="N", help="single requests of each kind (3000; beside lines 1000)"
+        "--latency-requests",
+        type=command.count,
+        metavar="N",
+        help="single requests of each kind (3000; beside lines 1000)",
     )
     parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
@@ -198,13 +201,6 @@ def _level(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} images are too few")
     return value
 
 

@@ -49,6 +49,14 @@ def run(
         return INTERRUPTED
 
 
+def count(text: str) -> int:
+    """An argument that is a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
 @contextmanager
 def _ended_as_interrupted() -> Iterator[None]:
     """A container or supervisor ends a run with SIGTERM: what was measured is kept as after Ctrl-C."""

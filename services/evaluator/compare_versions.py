@@ -82,7 +82,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument("first", nargs="?", default="stable", help="a label, or the address of a gateway")
     parser.add_argument("second", nargs="?", default="canary", help="the same for the version on trial")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="pictures without labels, instead of a dataset")
-    parser.add_argument("--images", type=_count, default=2000, help="how many pictures of each kind")
+    parser.add_argument("--images", type=command.count, default=2000, help="how many pictures of each kind")
     parser.add_argument(
         "--noise", nargs="*", choices=list(NOISES), default=[HEADLINE_NOISE], metavar="KIND", help="beside clean ones"
     )
@@ -165,13 +165,6 @@ def _print_summary(
         shown = "no labels to know it by" if value is None else f"{value:.4f}"
         print(f"{bar.text}: {'met' if bar.met(verdicts[-1]) else 'MISSED'}, {shown}")
     print(f"pictures: {os.path.relpath(folder / 'differences.html')}")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} pictures are too few")
-    return value
 
 
 def _level(text: str) -> float:

@@ -97,7 +97,9 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument("--length", help="how many digits a number has: 5, or 3-8")
     parser.add_argument("--denoise", choices=("always", "never", "auto"), default="auto", help="clean pictures first?")
     parser.add_argument("--min-confidence", type=float, help="below it a number is not accepted (the gateway's own)")
-    parser.add_argument("--in-flight", type=_count, default=config.in_flight, metavar="N", help="pictures at once")
+    parser.add_argument(
+        "--in-flight", type=command.count, default=config.in_flight, metavar="N", help="pictures at once"
+    )
 
 
 def _pictures(folder: Path) -> tuple[Path, list[str]]:
@@ -185,13 +187,6 @@ def _problem(exchange: Exchange) -> str:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         said = exchange.body[:100].decode(errors="replace")
     return f"{exchange.status} {' '.join(said.split())}"
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
 
 
 if __name__ == "__main__":

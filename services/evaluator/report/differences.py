@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from services.evaluator.measure.gallery import data_uri
 from services.evaluator.measure.versions import Readings, Verdict
+from services.evaluator.report.html import style, templates
 
 MOST = 400  # pictures on the page
-
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(
     names: tuple[str, str], versions: Sequence[str], parts: Sequence[Readings], verdicts: Sequence[Verdict]
 ) -> str:
     """`verdicts` are those of `parts`, then the one over all."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     pictures = [picture for part in parts for picture in _pictures(part)]
-    return environment.get_template("differences.html").render(
+    template = templates().get_template("differences.html")
+    return template.render(
         names=names,
         versions=versions,
         verdicts=verdicts,
         pictures=pictures[:MOST],
         total=len(pictures),
-        style=Markup((_TEMPLATES / "colours.css").read_text(encoding="utf-8")),
+        style=style("colours.css"),
     )
 
 

@@ -28,10 +28,7 @@ def html(
     requirements: Sequence[Requirement] = (),
 ) -> str:
     """The report as one page."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = templates()
     environment.filters |= {"percent": _percent, "words": plots.words, "where": _where, "p": _p_value, "ms": _ms}
     environment.filters["cell_of"] = lambda arm, noise, level: results.cell(noise, level, arm)
     measured = [case for case in results.latencies if case.ms]
@@ -46,7 +43,7 @@ def html(
     return environment.get_template("report.html").render(
         results=results,
         drawings={name: Markup(drawing) for name, drawing in drawings.items()},  # made here, from numbers
-        style=Markup(_read("colours.css") + _read("report.css")),
+        style=style("colours.css", "report.css"),
         arms=ARMS,
         clean=CLEAN,
         headline=_headline_cells(results),
@@ -57,6 +54,19 @@ def html(
         changes=sorted(changes, key=lambda change: (not change.significant, change.points)),
         requirements=[(each.text, each.measured(results), each.met(results)) for each in requirements],
     )
+
+
+def templates() -> Environment:
+    """The pages beside this file; a value that is missing is an error."""
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+
+
+def style(*names: str) -> Markup:
+    """Style sheets, to stand in a page."""
+    return Markup("".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names))
 
 
 def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
@@ -77,10 +87,6 @@ class _Draw(Protocol):
 def _drawn(draw: _Draw) -> str:
     """A drawing for either width; the style sheet shows the one that fits."""
     return f'<div class="wide">{draw(narrow=False)}</div><div class="narrow">{draw(narrow=True)}</div>'
-
-
-def _read(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _headline_cells(results: Results) -> dict[str, Cell | None]:

@@ -1,12 +1,7 @@
-"""The README's picture, noisy -> denoised -> digit, from the running chain.
-
-python -m services.evaluator.report.strip
-"""
+"""The README's picture, noisy -> denoised -> digit, from the running chain."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from services.core.noise import Images
-from services.evaluator import command
 from services.evaluator.client import GatewayClient
-from services.evaluator.config import EvaluatorConfig
 from services.evaluator.data import dataset
 from services.evaluator.measure import quality
 from services.evaluator.measure.experiment import Condition
@@ -26,31 +19,6 @@ from services.evaluator.measure.results import HEADLINE_LEVEL, HEADLINE_NOISE
 
 STRIP = Path(__file__).parents[3] / "docs" / "img" / "digits.png"
 INK, MUTED, WRONG = "#171a21", "#626b7a", "#c0353a"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the strip; exit status 0, or that of what went wrong."""
-    about = "The README's picture from the running chain."
-    return command.run(
-        _run,
-        _add_arguments,
-        module="services.evaluator.report.strip",
-        about=about,
-        argv=argv,
-        shared=("--url", "--dataset"),
-    )
-
-
-def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
-    client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
-    client.require_ready()
-    draw_strip(client, dataset.load(arguments.dataset), config.seed, arguments.out)
-    print(f"drawn: {arguments.out}")
-    return 0
-
-
-def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
-    parser.add_argument("--out", type=Path, default=STRIP, help="the PNG to write")
 
 
 def draw_strip(client: GatewayClient, data: dataset.Dataset, seed: int, path: Path) -> None:
@@ -84,7 +52,3 @@ def strip(noisy: Images, denoised: Images, labels: Sequence[int], read: Sequence
             panel.text(column + 0.5, 2.6, f"{100 * confidence:.1f} %", ha="center", va="center", size=8.5, color=MUTED)
         panel.set_aspect("auto")
         return figure
-
-
-if __name__ == "__main__":
-    sys.exit(main())
