@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -80,6 +81,20 @@ def test_the_models_bill_names_every_file_of_the_shipped_pair(models_bill):
         assert listed == file_digests(sbom.ROOT / "models" / model / str(number))
         assert re.fullmatch("[0-9a-f]{64}", card)
     assert {"name": "cleardigits:pair", "value": str(shipped)} in models_bill["metadata"]["properties"]
+
+
+def test_a_signature_is_listed_beside_the_card(tmp_path):
+    shipped = pair(sbom.ROOT / "models")
+    for model, number in (("denoiser", shipped.denoiser), ("classifier", shipped.classifier)):
+        shutil.copytree(sbom.ROOT / "models" / model / str(number), tmp_path / model / str(number))
+        (tmp_path / model / str(number) / "model.sig").write_text("{}")
+
+    bill = model_bill.pair_bill(tmp_path, version="1.2.3")
+
+    assert all(
+        {"model.sig", "model_card.json"} <= {file["name"] for file in each["components"]} for each in bill["components"]
+    )
+    assert {"name": "cleardigits:pair", "value": str(shipped)} in bill["metadata"]["properties"]  # it changes no digest
 
 
 def test_the_models_bill_says_what_the_cards_say(models_bill):

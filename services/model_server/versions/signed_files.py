@@ -4,12 +4,15 @@ A signature covers every file of the folder, the model card with them. The libra
 (requirements/signing.txt) and large, so that only a server that checks imports it.
 """
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 
 from services.core.errors import ConfigError
 from services.core.model_digest import SIGNATURE_FILE
 from services.model_server.engines.base import LoadError
+
+_MISMATCH = "Signature mismatch: "  # and Python's text of a list of sentences
 
 
 def signature_check(public_key: Path) -> Callable[[Path], None]:
@@ -38,8 +41,16 @@ def signature_check(public_key: Path) -> Callable[[Path], None]:
         except InvalidSignature as exc:
             raise LoadError(f"{signature} was not made with the key that belongs to {public_key}") from exc
         except ValueError as exc:
-            raise LoadError(f"{folder} is not what was signed: {exc}") from exc
+            raise LoadError(f"{folder} is not what was signed: {_differences(str(exc))}") from exc
         except (OSError, LookupError, TypeError, AttributeError) as exc:
             raise LoadError(f"{signature} cannot be read: {exc!r}") from exc
 
     return check
+
+
+def _differences(said: str) -> str:
+    """What the library says, without the digests, which it prints as bytes: `Hash mismatch for 'model.onnx'`."""
+    if not said.startswith(_MISMATCH):
+        return said
+    differences = ast.literal_eval(said.removeprefix(_MISMATCH))
+    return "; ".join(difference.partition(": Expected ")[0] for difference in differences)

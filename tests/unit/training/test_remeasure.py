@@ -32,14 +32,18 @@ def run(folder):
 def test_cards_and_readme_get_the_new_figures(published, capsys):
     before = {name: file_digests(published / "models" / name / "1") for name in ("denoiser", "classifier")}
 
+    (published / "models/denoiser/1/model.sig").write_text("{}")
+
     assert run(published) == 0
 
+    said = capsys.readouterr()
+    assert said.err == f"the card of {published}/models/denoiser/1 has changed: sign it again\n"
     cards = [json.loads((published / f"models/{name}/1/model_card.json").read_text()) for name in before]
     assert cards[0]["results"] == cards[1]["results"]
     assert cards[0]["results"]["images"] == 40
     assert [card["files_sha256"] for card in cards] == list(before.values())
     readme = (published / "README.md").read_text()
-    assert capsys.readouterr().out.strip() in readme
+    assert said.out.strip() in readme
     assert readme.startswith("before\n\n| measure") and readme.endswith("\n\nafter\n")
     assert "| old |" not in readme
 
