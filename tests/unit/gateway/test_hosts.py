@@ -471,6 +471,24 @@ def test_a_model_that_is_another_one_is_not_ready(start):
     )
 
 
+@pytest.mark.parametrize("kind", HOSTS)
+@pytest.mark.parametrize("target", ["lane:/nowhere/secret.sock", "unix:/nowhere/secret.sock", "127.0.0.1:9"])
+def test_no_answer_tells_where_a_model_server_is(kind, target):
+    """Issue 15.13: 503 bodies and /readyz showed addresses and paths of sockets."""
+    gateway = Gateway(GatewayConfig(denoiser_target=target, classifier_target=target, request_timeout_ms=500))
+    with running(kind, gateway) as host:
+        answers = [
+            host.ask("/v1/recognize", body=png(1.0), headers=PNG),
+            host.ask("/v2/models/denoiser", method="GET"),
+            *(host.ask("/readyz", method="GET") for _ in range(3)),
+        ]
+
+    said = b" ".join(answer.body for answer in answers)
+    assert {answer.status for answer in answers} <= {503, 504}
+    assert b"denoiser" in said
+    assert not [word for word in (b"secret", b"nowhere", b"127.0.0.1", b":9") if word in said]
+
+
 def test_a_gateway_that_stops_is_alive_but_not_ready(start):
     running = start()
     running.draining = True
