@@ -90,7 +90,7 @@ class CallServer(_Core):
         registered = method in self._by_method or method in self._streams
         while True:
             call = await (self._request_registered_call(method.encode()) if registered else self._request_call())
-            coroutine = self._run(method, call)
+            coroutine = unless_gone(self._run(method, call))
             task = self._running.create_task(cygrpc._schedule_rpc_coro(coroutine, call, self._running, method))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -118,3 +118,11 @@ class CallServer(_Core):
         super()._serving_task_crash_handler(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._failed(failure)
+
+
+async def unless_gone(answering: Coroutine[Any, Any, None]) -> None:
+    """A call whose connection was closed just before something was sent is cancelled, rather than a traceback."""
+    try:
+        await answering
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None

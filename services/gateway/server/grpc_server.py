@@ -115,10 +115,7 @@ class GrpcServer:
             raise asyncio.CancelledError  # the caller is gone
         trailing = [("x-request-id", request.id), *((name.lower(), value) for name, value in answer.headers)]
         if answer.code is not Code.OK:
-            try:
-                await context.abort(_CODES[int(answer.code)], answer.detail, tuple(trailing))
-            except grpc.aio.InternalError:  # the connection was closed just now
-                raise asyncio.CancelledError from None
+            await context.abort(_CODES[int(answer.code)], answer.detail, tuple(trailing))
         context.set_trailing_metadata(tuple(trailing))
         return answer.body
 

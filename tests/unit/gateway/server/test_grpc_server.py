@@ -505,27 +505,14 @@ class CalledContext:
         raise Aborted
 
 
-class GoneContext(CalledContext):
-    """Of a call whose connection was closed before its answer was ready."""
-
-    async def abort(self, *_: object) -> None:
-        raise grpc.aio.InternalError("Failed execute_batch")
-
-
 def test_an_answer_that_cannot_be_sent_any_more_is_a_cancelled_call():
     """It was a traceback in the log."""
 
-    async def ask() -> None:
-        running = Running()
-        server = grpc_server.GrpcServer(running.gateway)
-        try:
-            operation = server.operations[SERVICE + "ModelInfer"]
-            await server.answer(operation, None, GoneContext(), arrived_s=time.monotonic())
-        finally:
-            await running.gateway.close()
+    async def answering() -> None:
+        raise grpc.aio.InternalError("Failed execute_batch")
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(ask())
+        asyncio.run(grpc_calls.unless_gone(answering()))
 
 
 def http2_call(path: bytes) -> bytes:
