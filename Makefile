@@ -196,7 +196,7 @@ docs-page: $(DEV)/.done ## write services/gateway/pages/docs.html from openapi.y
 ROLES := gateway model_server evaluator training serve tracing tracking signing
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
-	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \
+	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links $$([ $$role = dev ] || echo -c dev.txt) $(LOCKFLAGS) $$role.in -o $$role.txt; done
 
 .venvs/dev: $(DEV)/.done

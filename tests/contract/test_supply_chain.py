@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+from importlib import metadata
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from deploy import model_bill, sbom
 from services.core.model_digest import file_digests, pair
@@ -121,6 +124,24 @@ def test_every_locked_package_carries_hashes_and_no_index(role):
     assert entries
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
+
+
+def test_extras_are_locked_with_the_package_they_belong_to():
+    """pip, held to hashes, looks for `name[extra]` beside `name`, and takes a newer version, which has no hash here."""
+    lines = [
+        Requirement(line) for line in re.findall(r"^[a-z0-9]\S*==\S+", (REQUIREMENTS / "dev.txt").read_text(), re.M)
+    ]
+    extras = {line.name: line.extras for line in lines}
+    asked = {
+        (name, needed.name, extra)
+        for name in extras.keys() & {canonicalize_name(each.name) for each in metadata.distributions()}
+        for needed in map(Requirement, metadata.requires(name) or [])
+        if needed.marker is None or needed.marker.evaluate({"extra": ""})
+        for extra in needed.extras
+    }
+
+    assert {("sigstore-rekor-types", "pydantic", "email")} <= asked
+    assert {each for each in asked if each[2] not in extras[canonicalize_name(each[1])]} == set()
 
 
 @pytest.mark.parametrize("role", ROLES)
