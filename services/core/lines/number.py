@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.core.lines import lattice
 from services.core.lines.segment import Pieces
 
-LEAST_IS_DIGIT = 0.9  # of each digit of an accepted number: a letter is seldom below, and wrong in any number
+LEAST_IS_DIGIT = 0.95  # of each digit of an accepted number: a letter is seldom below 0.9, and wrong in any number
 ALTERNATIVES = 3  # told beside the number
 
 Length = tuple[int, int]  # how many digits at least and at most
