@@ -96,8 +96,8 @@ def find(grey: Grey) -> Strip | None:
     (left, top, right, bottom), tall, lines = found
     as_it_is = noisy or plain is not None
     scale = _scale(tall, bottom - top, OWN_GRID_NOISY if as_it_is else OWN_GRID)
-    if noisy:
-        left, right = _ends(ink[top:bottom], left, right)
+    if as_it_is:
+        left, right = _ends((ink if noisy else smooth)[top:bottom], left, right)
     strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not as_it_is)
     return Strip(strip[..., np.newaxis], (back @ place)[:2], (width, height), lines)
 
