@@ -196,8 +196,10 @@ docs-page: $(DEV)/.done ## write services/gateway/pages/docs.html from openapi.y
 ROLES := gateway model_server evaluator training serve tracing tracking signing
 lock: ## pin requirements/*.in to hash-locked requirements/*.txt
 	cd requirements && UV=$$(command -v ../$(DEV)/bin/uv || command -v uv); \
-	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
-	--no-emit-index-url --no-emit-find-links $$([ $$role = dev ] || echo -c dev.txt) $(LOCKFLAGS) $$role.in -o $$role.txt; done
+	set -e; for role in dev $(ROLES); do $$UV pip compile -q --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $$([ $$role = dev ] || echo -c dev.txt) $$(case $$role in dev | signing) echo --no-strip-extras;; esac) \
+	$(LOCKFLAGS) $$role.in -o $$role.txt; done; \
+	for role in dev signing; do awk -f both-ways.awk $$role.txt > $$role.tmp; mv $$role.tmp $$role.txt; done
 
 .venvs/dev: $(DEV)/.done
 .venvs/serve: $(SERVE)/.done

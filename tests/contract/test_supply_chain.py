@@ -142,6 +142,7 @@ def test_extras_are_locked_with_the_package_they_belong_to():
 
     assert {("sigstore-rekor-types", "pydantic", "email")} <= asked
     assert {each for each in asked if each[2] not in extras[canonicalize_name(each[1])]} == set()
+    assert {line.name for line in lines if line.extras} <= {line.name for line in lines if not line.extras}
 
 
 @pytest.mark.parametrize("role", ROLES)
