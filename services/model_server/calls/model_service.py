@@ -25,8 +25,7 @@ def reload_config(
     before = {name: metrics.value(name) for name in request.metric_names}
     response, error = pb.ReloadConfigResponse(status=pb.StatusProto()), None
     try:
-        models.apply(request.config)
-        models.require_available()
+        models.reload(request.config)
     except ServiceError as exc:
         log.error("reload refused", extra={"error": str(exc)})
         error = exc

@@ -106,6 +106,12 @@ class ModelRepository:
                 self._check_labels(config)
             self._labels = {m.name: dict(m.version_labels) for m in config.model_config_list.config}
 
+    def reload(self, config: pb.ModelServerConfig) -> None:
+        """`apply` and `require_available` in one turn: a poll of the configuration file waits until both are done."""
+        with self._turn:
+            self.apply(config)
+            self.require_available()
+
     def require_available(self) -> None:
         """Raise StatusError naming the configured models that have no version to answer with."""
         missing = [model for model in self._models.values() if not model.available]

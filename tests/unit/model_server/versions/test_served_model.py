@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -411,3 +412,22 @@ def test_a_specific_version_that_is_absent_is_named(world):
 
     with pytest.raises(StatusError, match=r"asks for \(7\) found under base path .*: there is 1\}"):
         world.models.require_available()
+
+
+def test_a_poll_of_the_file_does_not_come_between_a_reload_and_its_answer(world, monkeypatch):
+    """A reload was refused, one in 23,400 under fuzzing, for a model that the file had brought in the meantime."""
+    world.add(1)
+    poll = threading.Thread(target=world.apply, args=[specific(7)])
+    require_available = world.models.require_available
+
+    def after_the_poll():
+        poll.start()
+        poll.join(0.3)  # it has all the time it needs
+        require_available()
+
+    monkeypatch.setattr(world.models, "require_available", after_the_poll)
+    world.models.reload(world.config())
+    poll.join()
+
+    with pytest.raises(StatusError):
+        require_available()
