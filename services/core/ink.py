@@ -1,8 +1,9 @@
 """Ink apart from paper: a digit cut out of any grey picture, in uneven light, dark on bright or bright on dark.
 
 The paper is estimated as what the picture would be without ink: one grey where the picture's edge is even (a canvas, a
-scan), else a median over a window wider than two strokes (a photo: gradients and shadows are followed, and the edge of
-a shadow stays an edge). What stands out against the paper, to the side that stands out more, is ink.
+scan), else what a morphological closing leaves, or for bright ink an opening, with a window wider than a stroke (a
+photo: gradients and shadows are followed, the edge of a shadow stays an edge, and ink may cross the picture's edge).
+What stands out against the paper, to the side that stands out more, is ink.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-WORKING_SIDE = 256  # longer side of the picture the ink is looked for in
+WORKING_SIDES = 28, 256  # longer side of the picture the ink is looked for in: smaller ones are enlarged
 EVEN_SPREAD = 12  # grey levels between the 5th and 95th percentile of the edge of a canvas or scan
-WINDOW_SHARES = (1 / 6, 1 / 2)  # of the longer side: for pens, and for strokes too thick for the first
+MEDIAN_SHARES = (1 / 6, 1 / 2)  # of the longer side: windows of the medians that tell dark ink from bright
+STROKE_WINDOW = 0.28  # of the longer side, more than a stroke is wide even where the digit fills the picture
 LEAST_CONTRAST = 0.06  # of the paper's brightness; below it there is no ink
 FULL_SHARE = 0.0005  # the strongest pixels, that many of all, say what full ink is
-HOLLOW = 1.5  # the wide window sees that much more of the same pieces
 LIGHTEST = 0.03  # weight of a piece that still belongs to the digit, to its heaviest piece's
 REACH = 0.4  # how far off such a piece may lie, to the longer side of the heaviest
 EDGE_WEIGHT = 0.2  # of a piece that touches the edge of the picture
@@ -24,7 +25,7 @@ STROKE_SHARE = 0.12  # width of a stroke to the longer side of the ink; in MNIST
 
 def find_ink(grey: np.ndarray) -> np.ndarray | None:
     """The ink in a grey picture (uint8), cropped to it: float32 in [0, 1], 1 the strongest. None without any."""
-    grey = _shrunk(grey)
+    grey = _at_working_size(grey)
     contrast = _contrast(grey)
     full = _full(contrast)
     if full < LEAST_CONTRAST:
@@ -40,51 +41,58 @@ def find_ink(grey: np.ndarray) -> np.ndarray | None:
     return _thickened(strength[cut], mask[cut])
 
 
-def _shrunk(grey: np.ndarray) -> np.ndarray:
-    scale = WORKING_SIDE / max(grey.shape)
-    if scale >= 1:
+def _at_working_size(grey: np.ndarray) -> np.ndarray:
+    least, most = WORKING_SIDES
+    longer = max(grey.shape)
+    if least <= longer <= most:
         return grey
+    scale = most / longer if longer > most else -(-least // longer)
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def _contrast(grey: np.ndarray) -> np.ndarray:
     """How far each pixel is from paper, as a share of what is possible there, to the side where ink is: float32."""
     edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+    even = _even_paper(edge)
+    if even is not None:
+        papers = [np.full_like(grey, even)]
+        closed = opened = papers[0]
+    else:
+        papers = [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES]
+        smooth = cv2.medianBlur(grey, 5)
+        kernel = np.ones((_window(grey, STROKE_WINDOW),) * 2, np.uint8)
+        closed = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, kernel)
+        opened = cv2.morphologyEx(smooth, cv2.MORPH_OPEN, kernel)
+    if _darker(grey, papers):
+        return cv2.subtract(closed, grey) / np.maximum(closed, 1).astype(np.float32)
+    return cv2.subtract(grey, opened) / np.maximum(255 - opened, 1).astype(np.float32)
+
+
+def _even_paper(edge: np.ndarray) -> int | None:
+    """The paper's grey where the edge of the picture says that it is the same everywhere, else None."""
     low, middle, high = np.percentile(edge, (5, 50, 95))
     if high - low <= EVEN_SPREAD:
-        return _to_one_side(grey, [np.full_like(grey, round(middle))])[0]
-    narrow, wide = _to_one_side(grey, [_paper(grey, share) for share in WINDOW_SHARES])
-    return wide if _hollow(narrow, wide) else narrow
+        return round(middle)
+    counts = np.bincount(edge)
+    commonest = int(counts.argmax())  # drawn by a program and cropped to the ink, which then crosses the edge
+    return commonest if 2 * counts[commonest] >= len(edge) else None
 
 
-def _paper(grey: np.ndarray, share: float) -> np.ndarray:
-    return cv2.medianBlur(grey, max(3, round(max(grey.shape) * share) | 1))
+def _window(grey: np.ndarray, share: float) -> int:
+    return max(3, round(max(grey.shape) * share) | 1)
 
 
-def _to_one_side(grey: np.ndarray, papers: list[np.ndarray]) -> list[np.ndarray]:
-    """The contrast against each of the papers, all to the side that stands out more over all of them."""
-    darker = [cv2.subtract(paper, grey) for paper in papers]
-    lighter = [cv2.subtract(grey, paper) for paper in papers]
-    if sum(map(_energy, darker)) >= sum(map(_energy, lighter)):
-        return [more / np.maximum(paper, 1).astype(np.float32) for more, paper in zip(darker, papers, strict=True)]
-    return [more / np.maximum(255 - paper, 1).astype(np.float32) for more, paper in zip(lighter, papers, strict=True)]
+def _darker(grey: np.ndarray, papers: list[np.ndarray]) -> bool:
+    """Does what is darker than paper stand out more than what is brighter, over all estimates of the paper?"""
+    darker = sum(_energy(cv2.subtract(paper, grey)) for paper in papers)
+    return darker >= sum(_energy(cv2.subtract(grey, paper)) for paper in papers)
 
 
 def _energy(difference: np.ndarray) -> float:
     """Cubed, so that a few pixels of ink weigh more than much paper texture."""
     counts = np.bincount(difference.ravel(), minlength=256)
     return float(counts @ np.arange(256.0) ** 3)
-
-
-def _hollow(narrow: np.ndarray, wide: np.ndarray) -> bool:
-    """Has the narrow window lost much of what it found? Strokes wider than half of it are taken for paper."""
-    found = _digit(narrow > _full(narrow) / 2, narrow)
-    pieces, labels, stats, _ = cv2.connectedComponentsWithStats((wide > _full(wide) / 2).astype(np.uint8))
-    whole = np.bincount(labels[found > 0], minlength=pieces) > 0
-    whole[_at_edge(labels)] = False  # shadows
-    whole[0] = False
-    return stats[whole, cv2.CC_STAT_AREA].sum() > HOLLOW * np.count_nonzero(found)
 
 
 def _full(contrast: np.ndarray) -> float:
