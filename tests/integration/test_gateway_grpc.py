@@ -55,7 +55,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
 def _listens(process: psutil.Process) -> bool:
     try:
         return any(each.status == "LISTEN" for each in process.net_connections("tcp"))
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # a process that ends belongs to root for a moment
         return False
 
 
