@@ -22,6 +22,7 @@ DARK, GREY = 38, 178  # of white ink: paper is darker than the first, broad stri
 BROAD_SHARES = (0.25, 0.35, 0.03)  # of all pixels, at least: paper, broad stripes, and ink, which is brighter
 ONE_GREY, ONE_GREY_SHARE = 24, 0.7  # most of the broad stripes are as bright as one another; uneven light is not
 TALLER = 1.4  # pieces of ink joined by thin lines, to what is left of them without; clean digits stay below
+WIDER = 4.0  # such pieces, to the height of what is left: they hold several digits, the ragged ink of one does not
 LEAST_LEFT = 0.6  # of the ink without thin lines; where less is left, the digits are thin themselves
 _WHITE = 255
 _THICK = np.ones((2, 2), np.uint8)
@@ -50,11 +51,14 @@ def without_thin_lines(mask: Mask) -> Mask:
     thick = cv2.morphologyEx(all_ink, cv2.MORPH_OPEN, _THICK)
     if np.count_nonzero(thick) < LEAST_LEFT * np.count_nonzero(mask):
         return mask
-    return thick > 0 if _height(all_ink) > TALLER * _height(thick) else mask
+    height, width = _size(all_ink)
+    digit_height, _ = _size(thick)
+    return thick > 0 if height > TALLER * digit_height and width > WIDER * digit_height else mask
 
 
-def _height(mask: NDArray[Any]) -> float:
-    """Of the pieces that hang together, each weighing as much as it has pixels."""
+def _size(mask: NDArray[Any]) -> tuple[float, float]:
+    """Height and width of the pieces that hang together, each weighing as much as it has pixels."""
     stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
     areas = stats[:, cv2.CC_STAT_AREA]
-    return float(areas @ stats[:, cv2.CC_STAT_HEIGHT] / max(areas.sum(), 1))
+    heights, widths = stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_WIDTH]
+    return float(areas @ heights / max(areas.sum(), 1)), float(areas @ widths / max(areas.sum(), 1))
