@@ -415,7 +415,7 @@ def test_a_specific_version_that_is_absent_is_named(world):
 
 
 def test_a_poll_of_the_file_does_not_come_between_a_reload_and_its_answer(world, monkeypatch):
-    """A reload was refused, one in 23,400 under fuzzing, for a model that the file had brought in the meantime."""
+    """It would be refused for a model that the file has brought in the meantime."""
     world.add(1)
     poll = threading.Thread(target=world.apply, args=[specific(7)])
     require_available = world.models.require_available
