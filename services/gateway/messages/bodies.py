@@ -60,10 +60,7 @@ def read_request(
     The budget is for all pictures of the request together. `decode` takes the place of `images.decode`, for a caller
     that may not wait.
     """
-    if budget is None:
-        budget = limits.budget()
-    if decode is None:
-        decode = partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
+    budget, decode = decoding(limits, budget, decode)
     kind = _kind(content_type)
     if kind in _ALL_IMAGE_TYPES:
         options = DEFAULTS.updated(query)
@@ -79,6 +76,12 @@ def read_request(
         return to_digit(decode(pictures.read(item)), preprocess=options.preprocess)
 
     return np.stack(read_each(pictures.items, digit)), options
+
+
+def decoding(limits: Limits, budget: Budget | None, decode: Decode | None) -> tuple[Budget, Decode]:
+    """What is given, or else what the limits say and `images.decode`."""
+    budget = limits.budget() if budget is None else budget
+    return budget, decode or partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
 
 
 def read_body(body: bytes, content_type: str | None, limits: Limits, *, names: Names) -> Body:

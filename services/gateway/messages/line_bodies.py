@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
-from services.core import images
 from services.core.budget import Budget
 from services.core.errors import TooLargeError
 from services.core.lines.strip import Strip, find
 from services.core.preprocessing import to_grey
 from services.gateway.limits import Limits
-from services.gateway.messages.bodies import Decode, Encoded, read_body, read_each
+from services.gateway.messages.bodies import Decode, Encoded, decoding, read_body, read_each
 from services.gateway.messages.line_options import LINE_DEFAULTS, LINE_NAMES, LineOptions
 
 WHITE = 255
@@ -38,10 +36,7 @@ def strips_of(
     pictures: np.ndarray | Encoded, limits: Limits, *, budget: Budget | None = None, decode: Decode | None = None
 ) -> list[Strip | None]:
     """The strip of each picture; arguments as of `read_request`."""
-    if budget is None:
-        budget = limits.budget()
-    if decode is None:
-        decode = partial(images.decode, max_pixels=limits.max_pixels, budget=budget)
+    budget, decode = decoding(limits, budget, decode)
     count = len(pictures) if isinstance(pictures, np.ndarray) else len(pictures.items)
     if count > limits.max_lines:
         raise TooLargeError(f"{count} pictures; at most {limits.max_lines} lines in one request")
