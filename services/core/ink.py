@@ -56,17 +56,15 @@ def _contrast(grey: np.ndarray) -> np.ndarray:
     edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
     even = _even_paper(edge)
     if even is not None:
-        papers = [np.full_like(grey, even)]
-        closed = opened = papers[0]
+        paper = np.full_like(grey, even)
+        dark = _is_dark(grey, [paper])
     else:
-        papers = [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES]
-        smooth = cv2.medianBlur(grey, 5)
+        dark = _is_dark(grey, [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES])
         kernel = np.ones((_window(grey, STROKE_WINDOW),) * 2, np.uint8)
-        closed = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, kernel)
-        opened = cv2.morphologyEx(smooth, cv2.MORPH_OPEN, kernel)
-    if _darker(grey, papers):
-        return cv2.subtract(closed, grey) / np.maximum(closed, 1).astype(np.float32)
-    return cv2.subtract(grey, opened) / np.maximum(255 - opened, 1).astype(np.float32)
+        paper = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, kernel)
+    if dark:
+        return cv2.subtract(paper, grey) / np.maximum(paper, 1).astype(np.float32)
+    return cv2.subtract(grey, paper) / np.maximum(255 - paper, 1).astype(np.float32)
 
 
 def _even_paper(edge: np.ndarray) -> int | None:
@@ -83,8 +81,8 @@ def _window(grey: np.ndarray, share: float) -> int:
     return max(3, round(max(grey.shape) * share) | 1)
 
 
-def _darker(grey: np.ndarray, papers: list[np.ndarray]) -> bool:
-    """Does what is darker than paper stand out more than what is brighter, over all estimates of the paper?"""
+def _is_dark(grey: np.ndarray, papers: list[np.ndarray]) -> bool:
+    """Is the ink dark: does what is darker than paper stand out more than what is brighter, over these estimates?"""
     darker = sum(_energy(cv2.subtract(paper, grey)) for paper in papers)
     return darker >= sum(_energy(cv2.subtract(grey, paper)) for paper in papers)
 

@@ -77,8 +77,9 @@ def find(grey: Grey) -> Strip | None:
     height, width = grey.shape
     working = _working_size(grey)
     back = np.array([[width / working.shape[1], 0, 0], [0, height / working.shape[0], 0], [0, 0, 1]])
-    plain = without_stripes(_white(working))
-    ink, noise = _ink(working) if plain is None else (_unit(_white(working)), 0.0)
+    white = _white(working)
+    plain = without_stripes(white)
+    ink, noise = _ink(working, _unit(white)) if plain is None else (_unit(white), 0.0)
     smooth, threshold = _smooth(ink if plain is None else plain, noise)
     if smooth is None:
         return None
@@ -148,9 +149,8 @@ def _edge(grey: Grey) -> Grey:
     return np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
 
 
-def _ink(grey: Grey) -> tuple[Ink, float]:
-    """How much ink each pixel holds, in [0, 1], and the noise on it: the picture itself where noise is all over it."""
-    white = _unit(_white(grey))
+def _ink(grey: Grey, white: Ink) -> tuple[Ink, float]:
+    """How much ink each pixel holds, in [0, 1], and the noise on it: `white` itself where noise is all over it."""
     noise = noise_of(white)
     if noise > NOISY:
         return white, noise
