@@ -85,19 +85,19 @@ train: $(TRAINING)/.done ## train a recipe and publish the next version of both 
 	$(STACK) env $(TRAINING)/bin/python -m training $(RECIPE:%=--recipe=%) $(ARGS)
 
 reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/reproduction.md: published beside ours
-	$(TRAINING)/bin/python -m training.reproduce $(ARGS)
+	$(TRAINING)/bin/python -m training.studies.reproduce $(ARGS)
 
 held-out: $(TRAINING)/.done ## train without one noise kind at a time: how well is a kind read that was never seen? (ARGS="--epochs 3")
-	$(TRAINING)/bin/python -m training.held_out $(ARGS)
+	$(TRAINING)/bin/python -m training.studies.held_out $(ARGS)
 
 sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of its cost: docs/results/sizes.md (ARGS="--epochs 100 --batch-size 512")
-	$(TRAINING)/bin/python -m training.sizes $(ARGS)
+	$(TRAINING)/bin/python -m training.studies.sizes $(ARGS)
 
 sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/4)
-	$(TRAINING)/bin/python -m training.signing "$(KEY)" $(VERSIONS)
+	$(TRAINING)/bin/python -m training.release.signing "$(KEY)" $(VERSIONS)
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
-	$(TRAINING)/bin/python -m training.fused $(ARGS)
+	$(TRAINING)/bin/python -m training.studies.fused $(ARGS)
 
 ##@ Measure
 
@@ -127,7 +127,7 @@ corrections: $(EVALUATOR)/.done ## label captured pictures in the browser (CAPTU
 	$(EVALUATOR)/bin/python -m services.evaluator.corrections $(or $(CAPTURES),var/captures) $(ARGS)
 
 cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
-	rm -rf build/fused && $(DEV)/bin/python -m training.fused --output build/fused
+	rm -rf build/fused && $(DEV)/bin/python -m training.studies.fused --output build/fused
 	$(DEV)/bin/python -m services.evaluator.studies.chaining_cost $(ARGS)
 
 .PHONY: evaluate load loadgen corrections cost

@@ -20,10 +20,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is impor
 
 from services.core.noise import NOISES
 from training.config import RECIPES, SIZES, TrainingConfig
-from training.data import load_mnist, mnist_path, split
+from training.data.dataset import load_mnist, mnist_path, split
+from training.data.extra import load_extra
 from training.errors import GateError, TrainingError
-from training.extra import load_extra
-from training.signing import Signer
+from training.release.signing import Signer
 from training.tracking import Tracker
 
 SHIPPED_RECIPE = "default"

@@ -8,15 +8,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from training import gate, plots
-from training.card import make_card
 from training.config import TrainingConfig
-from training.data import Dataset
-from training.export import Exportable, check_version, new_version, onnx_predictor, to_onnx, write_version
-from training.measure import HEADLINE, Measurements, Predict, measure, noisy_test_images
+from training.data.dataset import Dataset
+from training.export.versions import Exportable, check_version, new_version, onnx_predictor, to_onnx, write_version
+from training.measure import plots
+from training.measure.measurements import HEADLINE, Measurements, Predict, measure, noisy_test_images
 from training.recipes import Outcome
+from training.release import gate
+from training.release.card import make_card
+from training.release.signing import Signer
 from training.runs import writing
-from training.signing import Signer
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from training.config import TrainingConfig
-from training.data import Dataset
+from training.data.dataset import Dataset
 from training.errors import TrainingError
 from training.recipes import Outcome, find
 

@@ -17,8 +17,8 @@ from tests.support.drawings import hollow, in_mnist_frame
 from tests.support.stack import MODELS, SHIPPED, running_stack
 from training import job, runs
 from training.config import TrainingConfig
-from training.data import split
-from training.extra import load_extra
+from training.data.dataset import split
+from training.data.extra import load_extra
 
 AT_ONCE = 50  # pictures of a request, all of which are kept
 CORRECTED, ASKED, ORDINARY = 300, 300, 2560

@@ -8,7 +8,7 @@ import pytest
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import model_server, write_scale_model
 from tests.support.signing import write_keys
-from training.signing import Signer
+from training.release.signing import Signer
 
 WAIT_S = 30.0
 

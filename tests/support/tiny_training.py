@@ -5,7 +5,7 @@ Their signatures are those of the pair that ships: a denoiser of any size, a cla
 
 import keras
 
-from training.export import Exportable
+from training.export.versions import Exportable
 from training.recipes import Outcome
 
 

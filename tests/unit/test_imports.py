@@ -29,7 +29,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def _part(module: str) -> str:
-    """`services.core.images.decode` -> `services.core`; `training.data` -> `training`; others as they are."""
+    """`services.core.images.decode` -> `services.core`; `training.data.feed` -> `training`; others as they are."""
     names = module.split(".")
     return ".".join(names[:2]) if names[0] == "services" else names[0]
 
@@ -64,20 +64,20 @@ def test_no_service_imports_tensorflow():
     assert wrong <= {"services/model_server/engines/tensorflow.py"}
 
 
-def _rooms(service: str) -> dict[str, set[str]]:
-    """Each room of a service (a sub-package, or a module at its top) -> the rooms that it imports."""
-    base = ROOT / "services" / service
+def _rooms(package: str) -> dict[str, set[str]]:
+    """Each room of a package (a sub-package, or a module at its top) -> the rooms that it imports."""
+    base, depth = ROOT / package.replace(".", "/"), package.count(".") + 1
     arrows: dict[str, set[str]] = {}
-    for path in _files(f"services.{service}"):
+    for path in _files(package):
         room = path.relative_to(base).with_suffix("").parts[0]
-        into = {module.split(".")[2] for module in _imports(path) if module.startswith(f"services.{service}.")}
+        into = {module.split(".")[depth] for module in _imports(path) if module.startswith(f"{package}.")}
         arrows.setdefault(room, set()).update(into - {room})
     return arrows
 
 
-@pytest.mark.parametrize("service", ["gateway", "model_server", "evaluator"])
-def test_the_rooms_of_a_service_form_no_circle(service):
-    arrows = _rooms(service)
+@pytest.mark.parametrize("package", [*(f"services.{name}" for name in sorted(SERVICES)), "training"])
+def test_the_rooms_of_a_package_form_no_circle(package):
+    arrows = _rooms(package)
 
     assert len(arrows) > 5
     graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, naming the rooms

@@ -1,6 +1,6 @@
 """One file per recipe of a tutorial: the network, how it is trained, where its figures come from, what was published.
 
-The sizes of the pair and their controls differ by widths alone: they are in training/pair.py.
+The sizes of the pair and their controls differ by widths alone: they are in training/recipes/pair.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Protocol
 import keras
 
 from training.config import SIZES, TrainingConfig
-from training.data import Dataset
-from training.fit import History
+from training.data.dataset import Dataset
+from training.fitting.fit import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Recipe(Protocol):
 def find(name: str) -> Recipe:
     """The recipe of that name, imported only now."""
     if name in SIZES:
-        from training.pair import RECIPES
+        from training.recipes.pair import RECIPES
 
         return RECIPES[name]
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")

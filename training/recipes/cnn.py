@@ -11,8 +11,8 @@ import keras
 from keras import layers
 
 from training.config import TrainingConfig
-from training.data import Dataset
-from training.fit import fit_classifier
+from training.data.dataset import Dataset
+from training.fitting.fit import fit_classifier
 from training.recipes import Outcome
 
 PUBLISHED = "99.0 % on the clean test set, loss 0.0241"

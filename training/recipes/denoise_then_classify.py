@@ -14,9 +14,9 @@ import numpy as np
 from services.core.metrics import accuracy
 from services.core.noise import gaussian
 from training.config import TrainingConfig
-from training.data import Dataset, Digits
-from training.fit import fit_classifier
-from training.measure import noisy_test_images
+from training.data.dataset import Dataset, Digits
+from training.fitting.fit import fit_classifier
+from training.measure.measurements import noisy_test_images
 from training.recipes import Outcome, cnn, dense_autoencoder
 
 PUBLISHED = "denoised digits are read better than noisy ones"

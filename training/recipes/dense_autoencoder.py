@@ -15,9 +15,9 @@ from keras import layers
 from services.core.metrics import psnr, ssim
 from services.core.noise import gaussian
 from training.config import TrainingConfig
-from training.data import Dataset
-from training.fit import History, fit
-from training.measure import noisy_test_images
+from training.data.dataset import Dataset
+from training.fitting.fit import History, fit
+from training.measure.measurements import noisy_test_images
 from training.recipes import Outcome
 
 PUBLISHED = "a picture: clean digits reconstructed from noise_factor 0.5"

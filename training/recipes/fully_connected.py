@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 
 from training.config import TrainingConfig
-from training.data import Dataset
-from training.fit import fit_classifier
+from training.data.dataset import Dataset
+from training.fitting.fit import fit_classifier
 from training.recipes import Outcome, mlp
 
 PUBLISHED = "97.6 % on the clean test set"

@@ -13,7 +13,7 @@ LOAD = "import {module}, onnxruntime, sys; onnxruntime.InferenceSession(sys.argv
 
 
 @pytest.mark.parametrize(
-    "module", ["services.model_server.engines.onnx", "services.evaluator.in_process", "training.export"]
+    "module", ["services.model_server.engines.onnx", "services.evaluator.in_process", "training.export.versions"]
 )
 def test_onnx_runtime_keeps_nothing_for_its_makers(module: str, tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

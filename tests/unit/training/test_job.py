@@ -16,15 +16,15 @@ from tests.support.digits import synthetic_mnist
 from tests.support.signing import write_keys
 from tests.support.tiny_training import tiny_outcome
 from training import job, runs
-from training.chain import Chain
-from training.classifier import build_classifier
 from training.config import TrainingConfig
-from training.data import split
-from training.denoiser import build_denoiser
+from training.data.dataset import split
 from training.errors import ExportError, GateError, TrainingError
-from training.export import load_version, onnx_predictor
-from training.fit import fit
-from training.signing import Signer
+from training.export.versions import load_version, onnx_predictor
+from training.fitting.fit import fit
+from training.networks.chain import Chain
+from training.networks.classifier import build_classifier
+from training.networks.denoiser import build_denoiser
+from training.release.signing import Signer
 
 # Keras 3.15 converts TensorFlow variables with NumPy's older protocol.
 pytestmark = [

@@ -13,9 +13,9 @@ from services.model_server.engines.litert import LiteRTEngine
 from services.model_server.engines.onnx import OnnxEngine
 from services.model_server.engines.tensorflow import TensorFlowEngine
 from tests.support.stack import MODELS, SHIPPED
-from training.data import load_mnist, split
-from training.export import WARMUP_BATCHES, onnx_predictor, read_warmup
-from training.measure import measure_headline
+from training.data.dataset import load_mnist, split
+from training.export.versions import WARMUP_BATCHES, onnx_predictor, read_warmup
+from training.measure.measurements import measure_headline
 
 NAMES = ("denoiser", "classifier")
 MNIST = os.environ.get("CLEARDIGITS_MNIST")

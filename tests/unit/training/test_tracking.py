@@ -9,7 +9,7 @@ from tests.support.digits import synthetic_mnist
 from tests.support.tiny_training import tiny_outcome
 from training import __main__ as command
 from training import job, runs
-from training.data import split
+from training.data.dataset import split
 from training.errors import GateError, TrackingError
 from training.tracking import CHALLENGER, CHAMPION, EXPERIMENT, MODEL, Tracker, numbers
 

@@ -16,7 +16,7 @@ from services.model_server.versions.loading import ServableLoader
 from services.model_server.versions.signed_files import signature_check
 from tests.support.model_server import write_scale_model
 from tests.support.signing import write_keys
-from training.signing import Signer
+from training.release.signing import Signer
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Keras models as files that servers read: versions of models, ONNX."""

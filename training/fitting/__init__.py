@@ -1,0 +1,1 @@
+"""Fit a network: epochs, resume, progress, calibration."""

@@ -1,0 +1,1 @@
+"""How well a chain reads, what it costs, and figures of both."""
