@@ -141,7 +141,7 @@ bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op 
 bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shipped pair
 	$(DEV)/bin/python -m tests.bench.engines $(ARGS)
 
-bench-shadow: $(DEV)/.done ## users' p99 beside a tenth of the calls shadowed: live, slow, dead (four minutes, idle machine, wrk; ARGS="--rounds 2")
+bench-shadow: $(DEV)/.done ## users' p99 beside a tenth of the calls shadowed: docs/benchmarks/shadow.md (six minutes, idle machine, wrk; ARGS="--rounds 2")
 	$(DEV)/bin/python -m tests.bench.shadow $(ARGS)
 
 .PHONY: bench-peers bench-model-server bench-engines bench-shadow

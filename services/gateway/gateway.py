@@ -37,6 +37,7 @@ from services.gateway.reading.chain import IS_DIGIT, Reading, read_digits
 from services.gateway.reading.line_reader import LineReader
 from services.gateway.reading.reader import Reader
 from services.gateway.reading.shadow import Shadow
+from services.gateway.reading.shadow_pace import Pace
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from services.gateway.admission.tracing import Tracing
@@ -65,7 +66,8 @@ class Gateway:
         self.limits = config.limits
         self.metrics = metrics or Metrics()
         self.admission = Admission(config, self.metrics, tracing, buckets)
-        self.shadow = shadow or _shadow(config, self.metrics)
+        self._in_flight = 0  # requests
+        self.shadow = shadow or _shadow(config, self.metrics, busy=lambda: self._in_flight > 0)
         self.reader = _reader(config, denoiser, classifier, self.metrics, self.shadow)
         self.lines = _line_reader(config, denoiser, classifier, self.metrics, self.shadow)
         statuses = {
@@ -105,7 +107,11 @@ class Gateway:
 
     async def respond(self, request: Request, operation: Operation, receive: Receive) -> Answer:
         """The answer to a request, also after any failure."""
-        return await respond(request, operation, receive, admission=self.admission, limits=self.limits)
+        self._in_flight += 1
+        try:
+            return await respond(request, operation, receive, admission=self.admission, limits=self.limits)
+        finally:
+            self._in_flight -= 1
 
     async def close(self) -> None:
         """Let go of the model servers and decoders; write and send what is left of logs and traces."""
@@ -158,7 +164,7 @@ def _captures(config: GatewayConfig, metrics: Metrics) -> Captures | None:
     return Captures(opened, share=config.capture_share, min_confidence=config.min_confidence, metrics=metrics)
 
 
-def _shadow(config: GatewayConfig, metrics: Metrics) -> Shadow | None:
+def _shadow(config: GatewayConfig, metrics: Metrics, busy: Callable[[], bool]) -> Shadow | None:
     if not config.shadow_share:
         return None
     return Shadow(
@@ -167,6 +173,7 @@ def _shadow(config: GatewayConfig, metrics: Metrics) -> Shadow | None:
         share=config.shadow_share,
         label="" if config.shadow_denoiser_target or config.shadow_classifier_target else config.shadow_label,
         observer=metrics.shadow,
+        pace=Pace(busy=busy),
     )
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.gateway.histograms import BatchHistogram
 from services.gateway.reading.shadow import Comparison, NumberComparison
 
 OUTCOMES = ("agreed", "differed", "failed", "dropped")
 _GAINS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, -0.001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _RATIOS = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2, 3, 5, 10)
-_OBSERVED = 64  # pictures of one call in the histogram of confidence, at most
 
 
 class ShadowMetrics:
@@ -25,7 +25,7 @@ class ShadowMetrics:
         self._pairs = Counter(
             "cleardigits_shadow_disagreements", "Pictures read differently.", ["answered", "shadow"], **named
         )
-        self._gained = Histogram(
+        self._gained = BatchHistogram(
             "cleardigits_shadow_confidence_gained",
             "The shadow's confidence less that of the answer.",
             buckets=_GAINS,
@@ -33,7 +33,7 @@ class ShadowMetrics:
         )
         self._ratio = Histogram(
             "cleardigits_shadow_latency_ratio",
-            "Time of a call in the shadow's models / in the models that answered.",
+            "Time of a call, repeated alone, in the shadow's models / in the models that answered.",
             buckets=_RATIOS,
             **named,
         )
@@ -47,16 +47,15 @@ class ShadowMetrics:
         self._versions: dict[str, int] = {}
 
     def compared(self, comparison: Comparison) -> None:
-        """The shadow has read the pictures of a call."""
+        """The shadow has read the pictures of a batch."""
         differed = comparison.answered != comparison.shadowed
         for outcome, count in (("differed", int(differed.sum())), ("agreed", int((~differed).sum()))):
             self._pictures[outcome].inc(count)
         for answered, shadowed in np.column_stack((comparison.answered, comparison.shadowed))[differed].tolist():
             self._pairs.labels(str(answered), str(shadowed)).inc()
-        gained = comparison.confidence_gained
-        for value in gained[:: -(-len(gained) // _OBSERVED)].tolist():
-            self._gained.observe(value)
-        self._ratio.observe(comparison.latency_ratio)
+        self._gained.observe_all(comparison.confidence_gained.tolist())
+        if comparison.latency_ratio is not None:
+            self._ratio.observe(comparison.latency_ratio)
         self._asked(denoiser=comparison.denoiser_version, classifier=comparison.classifier_version)
 
     def lost(self, outcome: str, images: int) -> None:

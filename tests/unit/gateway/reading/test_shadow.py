@@ -19,7 +19,8 @@ from services.gateway.metrics import Metrics
 from services.gateway.reading import shadow as module
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.numbers import LineReading
-from services.gateway.reading.shadow import QUEUE_IMAGES, Shadow
+from services.gateway.reading.shadow import ALONE_EVERY, BATCH_IMAGES, QUEUE_IMAGES, Shadow
+from services.gateway.reading.shadow_pace import LOOK_S, RETRY_S, Pace
 from services.gateway.shadow_metrics import OUTCOMES
 from tests.support.bars import bar_classifier, line, png
 from tests.support.fakes import FakeModel, fake_classifier, fake_denoiser, scores_by_brightness
@@ -41,7 +42,10 @@ def answered(*digits, confidence=0.81, degraded=False):
 
 
 def made(metrics, **options):
-    options = {"denoiser": fake_denoiser(version=2), "classifier": fake_classifier(version=3), "share": 1.0, **options}
+    options = {
+        "denoiser": fake_denoiser(version=2), "classifier": fake_classifier(version=3), "share": 1.0,
+        "pace": Pace(gather_s=0.0), **options,
+    }  # fmt: skip
     return Shadow(observer=metrics.shadow, **options)
 
 
@@ -127,7 +131,111 @@ def test_a_full_queue_drops_and_says_how_much():
     assert asyncio.run(main()) == {"dropped": 1000 - QUEUE_IMAGES // 100 * 100}
 
 
-def test_one_call_at_a_time():
+def test_pictures_of_several_calls_share_a_batch_and_are_compared_each_with_its_own_answer():
+    metrics = Metrics()
+    denoiser = fake_denoiser()
+
+    async def main():
+        shadow = made(metrics, denoiser=denoiser)
+        for digit in (1, 2, 3):
+            shadow.offer(images(0.15, 0.35), np.array([True, False]), answered(digit, digit))
+        await until(lambda: pictures(metrics))
+        await shadow.close()
+
+    asyncio.run(main())
+    value = metrics.registry.get_sample_value
+
+    assert pictures(metrics) == {"agreed": 2, "differed": 4}
+    assert denoiser.sizes == [3]
+    assert value("cleardigits_shadow_confidence_gained_count") == 6
+    assert value("cleardigits_shadow_latency_ratio_count") == 0  # a batch takes less than its calls, one by one
+    for pair in (("1", "3"), ("2", "1"), ("2", "3"), ("3", "1")):
+        labels = dict(zip(("answered", "shadow"), pair, strict=True))
+        assert value("cleardigits_shadow_disagreements_total", labels) == 1
+
+
+def test_a_batch_is_bounded_and_one_in_a_few_is_a_call_alone_whose_time_is_compared():
+    metrics = Metrics()
+    classifier = fake_classifier()
+
+    async def main():
+        shadow = made(metrics, classifier=classifier)
+        for _ in range(BATCH_IMAGES * (ALONE_EVERY - 1) + 2):
+            shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        await until(lambda: not shadow._waiting)
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert classifier.sizes == [BATCH_IMAGES] * (ALONE_EVERY - 1) + [1, 1]
+    assert metrics.registry.get_sample_value("cleardigits_shadow_latency_ratio_count") == 2
+
+
+def test_a_line_between_pictures_is_read_by_itself():
+    metrics = Metrics()
+    denoiser = fake_denoiser()
+
+    async def main():
+        shadow = made(metrics, denoiser=denoiser, classifier=bar_classifier())
+        for count in (1, 2):
+            shadow.offer(images(*[0.15] * count), np.ones(count, bool), answered(*[1] * count))
+        shadow.offer_line(STRIP, read_as("40718"), None, "")
+        shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+        await until(lambda: sum(pictures(metrics).values()) == 4)
+        await shadow.close()
+
+    asyncio.run(main())
+
+    assert denoiser.sizes == [3, 1, 1]
+    assert numbers(metrics) == {"agreed": 1}
+
+
+def test_nothing_is_asked_while_users_wait_but_for_a_batch_now_and_then():
+    denoiser = fake_denoiser()
+    busy = [True]
+
+    async def main():
+        shadow = made(Metrics(), denoiser=denoiser, pace=Pace(gather_s=0.0, busy_s=30.0, busy=lambda: busy[0]))
+        for _ in range(2):  # the first is due: nothing was asked yet
+            shadow.offer(images(0.15), np.ones(1, bool), answered(1))
+            await asyncio.sleep(4 * LOOK_S)
+        early = list(denoiser.sizes)
+        busy[0] = False
+        await until(lambda: len(denoiser.sizes) == 2)
+        await shadow.close()
+        return early
+
+    assert asyncio.run(main()) == [1]
+
+
+def test_a_gateway_tells_its_shadow_whether_any_request_is_in_flight():
+    seen = []
+
+    def watched(images):
+        seen.append(gateway.shadow._pace.busy())
+        return scores_by_brightness(images)
+
+    gateway = Gateway(
+        GatewayConfig(shadow_share=0.1, shadow_label="canary"),
+        denoiser=fake_denoiser(),
+        classifier=FakeModel(watched, name="classifier"),
+    )
+    with running("http", gateway) as host:
+        body = orjson.dumps({"images": [[0.35] * 784]})
+        replies = [
+            host.ask("/v1/recognize", body=sent, headers={"Content-Type": "application/json"})
+            for sent in (body, b"{", body)
+        ]
+        ends = time.monotonic() + 10
+        while gateway.shadow._pace.busy():
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+
+    assert [reply.status for reply in replies] == [200, 422, 200]
+    assert seen == [True, True]
+
+
+def test_one_batch_at_a_time():
     running = []
     most = []
 
@@ -144,8 +252,8 @@ def test_one_call_at_a_time():
     async def main():
         shadow = made(metrics, denoiser=Counting(lambda images: images, takes_s=0.002))
         for _ in range(5):
-            shadow.offer(images(0.15), np.ones(1, bool), answered(1))
-        await until(lambda: pictures(metrics) == {"agreed": 5})
+            shadow.offer(images(*[0.15] * BATCH_IMAGES), np.ones(BATCH_IMAGES, bool), answered(*[1] * BATCH_IMAGES))
+        await until(lambda: pictures(metrics) == {"agreed": 5 * BATCH_IMAGES})
         await shadow.close()
 
     asyncio.run(main())
@@ -153,24 +261,40 @@ def test_one_call_at_a_time():
     assert max(most) == 1
 
 
-def test_failures_and_late_answers_are_counted_and_the_next_call_is_tried(monkeypatch):
+@pytest.mark.parametrize(
+    "options", [{"failure": ModelUnavailableError("down")}, {"takes_s": 30.0}], ids=["failure", "too late"]
+)
+def test_after_a_failure_nothing_is_taken_for_a_while_and_then_the_shadow_is_asked_again(monkeypatch, options):
     monkeypatch.setattr(module, "DEADLINE_S", 0.05)
     metrics = Metrics()
-    broken = fake_classifier(failure=ModelUnavailableError("down"))
-    late = fake_classifier(takes_s=30.0)
+    now = [0.0]
+    classifier = fake_classifier(**options)
 
-    async def main(classifier):
-        shadow = made(metrics, classifier=classifier)
-        shadow.offer(images(0.15), np.ones(1, bool), answered(1))
-        shadow.offer(images(0.15, 0.25), np.ones(2, bool), answered(1, 2))
-        before = pictures(metrics).get("failed", 0)
-        await until(lambda: pictures(metrics).get("failed", 0) == before + 3)
+    async def main():
+        shadow = made(metrics, classifier=classifier, pace=Pace(gather_s=0.0, clock=lambda: now[0]))
+
+        def offer(count):
+            shadow.offer(images(*[0.15] * count), np.ones(count, bool), answered(*[1] * count))
+
+        offer(BATCH_IMAGES)
+        offer(4)  # waits meanwhile, and is dropped
+        await until(lambda: pictures(metrics) == {"failed": BATCH_IMAGES, "dropped": 4})
+        offer(1)
+        now[0] += RETRY_S
+        offer(2)
+        await until(lambda: pictures(metrics) == {"failed": BATCH_IMAGES + 2, "dropped": 5})
+        now[0] += RETRY_S
+        offer(1)  # the pause has doubled
+        now[0] += RETRY_S
+        classifier.failure, classifier.takes_s = None, 0.0
+        offer(3)
+        await until(lambda: pictures(metrics).get("agreed"))
         await shadow.close()
 
-    asyncio.run(main(broken))
-    asyncio.run(main(late))
+    asyncio.run(main())
 
-    assert pictures(metrics) == {"failed": 6}
+    assert pictures(metrics) == {"agreed": 3, "failed": BATCH_IMAGES + 2, "dropped": 6}
+    assert len(classifier.sizes) == 3
 
 
 def test_the_share_is_drawn_for_each_call():
@@ -195,7 +319,7 @@ def test_a_degraded_answer_is_compared_with_nothing():
     async def main():
         shadow = made(Metrics(), denoiser=denoiser)
         shadow.offer(images(0.15), np.zeros(1, bool), answered(1, degraded=True))
-        await asyncio.sleep(2 * module.AFTER_S)
+        await asyncio.sleep(2 * LOOK_S)
         await shadow.close()
 
     asyncio.run(main())

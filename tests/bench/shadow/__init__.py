@@ -1,0 +1,1 @@
+"""What a shadow costs users: below saturation, and at it."""
