@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Grey = NDArray[Any]  # uint8; OpenCV's stubs promise no type
 Ink = NDArray[Any]  # float32 in [0, 1]
-Mask = NDArray[np.bool_]
+Mask = NDArray[Any]  # uint8: 1 where there is ink
 
 PAPER_SHARE = 0.25  # the darkest of a row or column are paper, also where it runs along a digit
 SHIFTED = 30  # mean change of paper from one row to the next; the rules and boxes of a form make less than 25
@@ -47,16 +47,17 @@ def without_stripes(white: Grey) -> Ink | None:
 
 def without_thin_lines(mask: Mask) -> Mask:
     """Ink without lines one pixel thin, where they join digits to something taller."""
-    all_ink = mask.astype(np.uint8)
-    thick = cv2.morphologyEx(all_ink, cv2.MORPH_OPEN, _THICK)
+    height, width = _size(mask)
+    if width <= height:  # digits, not joined ones
+        return mask
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _THICK)
     if np.count_nonzero(thick) < LEAST_LEFT * np.count_nonzero(mask):
         return mask
-    height, width = _size(all_ink)
     digit_height, _ = _size(thick)
-    return thick > 0 if height > TALLER * digit_height and width > WIDER * digit_height else mask
+    return thick if height > TALLER * digit_height and width > WIDER * digit_height else mask
 
 
-def _size(mask: NDArray[Any]) -> tuple[float, float]:
+def _size(mask: Mask) -> tuple[float, float]:
     """Height and width of the pieces that hang together, each weighing as much as it has pixels."""
     stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
     areas = stats[:, cv2.CC_STAT_AREA]

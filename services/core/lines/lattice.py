@@ -7,8 +7,8 @@ node to the last, its probability the product along the way.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,59 +52,62 @@ def readings(
 
     `probabilities` (n, 10) and `is_digit` (n,) are the classifier's; `length` is how many digits at least and at most.
     """
-    parts, starts, stops = pieces.parts, pieces.starts, pieces.stops
-    passing = -np.minimum(PASSING * pieces.part_ink, MOST_PASSING)
-    cutting = np.append(-CUTTING * pieces.cut_ink, 0.0)
-    least, most = length or (0, len(starts))
-    scores = np.log(np.maximum(probabilities * is_digit[:, np.newaxis], LEAST))
-    short = np.maximum(TALL_PX - (pieces.boxes[:, 3] - pieces.boxes[:, 1]), 0)
-    scores += A_DIGIT - SHORTNESS * short[:, np.newaxis]
-    strange = np.log(np.maximum(STRANGER * (1 - is_digit), LEAST))
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :CLASSES_TRIED]
-    arriving: list[list[int]] = [[] for _ in range(parts + 1)]
-    for piece, stop in enumerate(stops):
-        arriving[stop].append(piece)
-    # best[node][number of digits] holds up to `count` (log probability, number, pieces); lengths only where they matter
-    counted = length is not None
-    best: list[dict[int, list[Reading]]] = [{0: [Reading("", 0.0, ())]}]
-    for node in range(1, parts + 1):
-        found: dict[int, list[Reading]] = {}
-        price = float(passing[node - 1])
-        for digits, ways in best[node - 1].items():
-            found.setdefault(digits, []).extend(
-                Reading(way.number, way.log_probability + price, way.pieces, way.log_unread + price) for way in ways
-            )
-        for piece in arriving[node]:
-            price = float(strange[piece])
-            for digits, ways in best[starts[piece]].items():
-                found.setdefault(digits, []).extend(
-                    Reading(way.number, way.log_probability + price, way.pieces, way.log_unread + price) for way in ways
-                )
+    least, most = length or (0, len(pieces))
+    counted = length is not None  # numbers are told apart by their length only where it matters
+    arriving = _arriving(pieces, probabilities, is_digit)
+    passing = (-np.minimum(PASSING * pieces.part_ink, MOST_PASSING)).tolist()
+    cutting = [*(-CUTTING * pieces.cut_ink).tolist(), 0.0]
+    # best[node][number of digits] holds up to `count` ways, likeliest first
+    best: list[dict[int, list[_Way]]] = [{0: [(0.0, "", (), 0.0)]}]
+    for node, (over, through) in enumerate(zip(passing, cutting, strict=True), 1):
+        found = {digits: _on(ways, over, over + through) for digits, ways in best[node - 1].items()}
+        for start, strange, classes in arriving[node]:
+            for digits, ways in best[start].items():
+                found.setdefault(digits, []).extend(_on(ways, strange, strange + through))
                 if counted and digits == most:
                     continue
                 into = found.setdefault(digits + 1 if counted else 0, [])
-                for digit in order[piece]:
-                    score = float(scores[piece, digit])
-                    into.extend(
-                        Reading(
-                            f"{way.number}{digit}", way.log_probability + score, (*way.pieces, piece), way.log_unread
-                        )
-                        for way in ways
-                    )
-        price = float(cutting[node - 1])
-        best.append({digits: _best(ways, count, price) for digits, ways in found.items()})
-    whole = [way for digits, ways in best[parts].items() if not counted or least <= digits for way in ways]
-    return _best(whole, count)
+                for score, digit, piece in classes:
+                    price = score + through
+                    into += [(p + price, number + digit, (*chosen, piece), un) for p, number, chosen, un in ways]
+        best.append({digits: _best(ways, count) for digits, ways in found.items()})
+    whole = [way for digits, ways in best[-1].items() if not counted or least <= digits for way in ways]
+    return [Reading(number, probability, chosen, un) for probability, number, chosen, un in _best(whole, count)]
 
 
-def _best(ways: list[Reading], count: int, price: float = 0.0) -> list[Reading]:
-    """The likeliest of each number, then the likeliest numbers; all at the price of the cut they end in."""
-    likeliest: dict[str, Reading] = {}
-    for way in ways:
-        known = likeliest.get(way.number)
-        if known is None or way.log_probability > known.log_probability:
-            likeliest[way.number] = way
-    ways = heapq.nlargest(count, likeliest.values(), key=lambda way: way.log_probability)
-    if not price:
-        return ways
-    return [Reading(way.number, way.log_probability + price, way.pieces, way.log_unread) for way in ways]
+_Way = tuple[float, str, tuple[int, ...], float]  # as a Reading: log probability, number, pieces, what is unread
+_Piece = tuple[int, float, list[tuple[float, str, int]]]  # start, log price of no digit, what each class adds
+
+
+def _arriving(pieces: Pieces, probabilities: Ink, is_digit: Ink) -> list[list[_Piece]]:
+    """The pieces that end at each node."""
+    tall = pieces.boxes[:, 3] - pieces.boxes[:, 1]
+    tried = np.argsort(-probabilities, axis=1, kind="stable")[:, :CLASSES_TRIED]
+    scores = np.log(np.maximum(np.take_along_axis(probabilities, tried, axis=1) * is_digit[:, np.newaxis], LEAST))
+    scores += (A_DIGIT - SHORTNESS * np.maximum(TALL_PX - tall, 0))[:, np.newaxis]
+    strange = np.log(np.maximum(STRANGER * (1 - is_digit), LEAST))
+    arriving: list[list[_Piece]] = [[] for _ in range(pieces.parts + 1)]
+    columns = (each.tolist() for each in (pieces.starts, pieces.stops, strange, scores, tried))
+    for piece, (start, stop, price, gains, digits) in enumerate(zip(*columns, strict=True)):
+        classes = [(gain, str(digit), piece) for gain, digit in zip(gains, digits, strict=True)]
+        arriving[stop].append((start, price, classes))
+    return arriving
+
+
+def _on(ways: list[_Way], unread: float, price: float) -> list[_Way]:
+    """Ways that go on without a digit more."""
+    return [(p + price, number, chosen, un + unread) for p, number, chosen, un in ways]
+
+
+def _best(ways: list[_Way], count: int) -> list[_Way]:
+    """The likeliest numbers, each with its likeliest way."""
+    likeliest: dict[str, _Way] = {}
+    for way in sorted(ways, key=_probability, reverse=True):
+        if way[1] not in likeliest:
+            likeliest[way[1]] = way
+            if len(likeliest) == count:
+                break
+    return list(likeliest.values())
+
+
+_probability = itemgetter(0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ink = NDArray[Any]  # float32 in [0, 1]; OpenCV's stubs promise no type
+Mask = NDArray[Any]  # uint8: 1 where there is ink
 
 LENGTH_SHARE = 0.85  # of a rule, at least, to the width of all ink: rules and boxes go along the whole line
 ALONE = 1.4  # length of a single rule, at least, to the height of all ink; the bar of a 7 is no rule
@@ -26,19 +27,19 @@ LEAST_AT_ENDS = 0.7  # of the ink of a wall, where it meets a rule; a 1 ends bef
 SOFT_PX = 1  # rim of a rule, half ink
 
 
-def without_rules(ink: Ink, smooth: Ink, threshold: float) -> tuple[Ink, Ink] | None:
-    """Both pictures without their level rules and the walls between; None where there are none."""
-    rows, columns = np.nonzero(smooth > threshold)
-    if not len(rows):
+def without_rules(ink: Ink, smooth: Ink, mask: Mask, threshold: float) -> tuple[Ink, Ink] | None:
+    """Both pictures without their level rules and the walls between; None where there are none. `mask`: all ink."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if not height:
         return None
-    length = round(LENGTH_SHARE * (np.ptp(columns) + 1))
-    outer = OUTER_SHARE * (np.ptp(rows) + 1)
+    length = round(LENGTH_SHARE * width)
+    outer = OUTER_SHARE * height
     rules = [
         (start, stop)
-        for start, stop in _rules(ink[:, columns.min() : columns.max() + 1], length, threshold)
-        if start < rows.min() + outer or stop > rows.max() - outer
+        for start, stop in _rules(ink[:, left : left + width], length, threshold)
+        if start < top + outer or stop > top + height - 1 - outer
     ]
-    if not rules or (len(rules) == 1 and length < LENGTH_SHARE * ALONE * (np.ptp(rows) + 1)):
+    if not rules or (len(rules) == 1 and length < LENGTH_SHARE * ALONE * height):
         return None
     ink, smooth = ink.copy(), smooth.copy()
     walls = _walls(ink, rules, threshold)
@@ -53,11 +54,13 @@ def without_rules(ink: Ink, smooth: Ink, threshold: float) -> tuple[Ink, Ink] | 
 
 def _rules(ink: Ink, length: int, threshold: float) -> list[tuple[int, int]]:
     """Rows from start up to stop, of each horizontal rule."""
+    without_gaps = np.count_nonzero(cv2.blur(ink, (GRAIN_PX, 1)) >= 0.8 * threshold, axis=1) >= COVERED * ink.shape[1]
+    if not without_gaps.any():
+        return []
     along = cv2.blur(ink, (length, 1), borderType=cv2.BORDER_REFLECT)
     aside = max(3, round(ASIDE_SHARE * len(ink)))
     far = np.pad(along, ((aside, aside), (0, 0)))
     rise = along - np.maximum(far[: -2 * aside], far[2 * aside :])
-    without_gaps = (cv2.blur(ink, (GRAIN_PX, 1)) >= 0.8 * threshold).mean(axis=1) >= COVERED
     marked = ((along >= threshold) & (rise >= STANDS_OUT)).any(axis=1) & without_gaps
     return _runs(marked, max(2, round(THICKNESS_SHARE * len(ink))))
 

@@ -1,15 +1,10 @@
 """Candidate pieces of a cleaned strip: the line cut at more places than it has digits, and every run of parts.
 
-A cut is the cheapest way from the top of the strip to its bottom, at most one column aside per row: through a gap it
-costs nothing, also between slanted digits whose columns overlap; through a stroke it costs the ink it crosses. Cuts are
-the local minima of that cost, and in ink too wide for one digit every third column between them: where digits touch
-along a whole stroke no column is cheaper than the next. What lies between two cuts is a part; up to eight parts
-together are a piece.
+What lies between two cuts (`cuts`) is a part; up to eight parts together are a piece.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.lines.cuts import FREE, ways
 from services.core.preprocessing import INK_SIDE, SIDE
 
 Ink = NDArray[Any]  # float32 in [0, 1]; OpenCV's stubs promise no type
+Places = NDArray[np.intp]  # columns, rows, and numbers of parts
 
 MAX_PIECES = 128  # of one line
 MAX_PARTS = 8  # of one piece
@@ -29,14 +26,6 @@ MIN_HEIGHT_PX = 8  # of a piece: less is a dot or the rest of a ruled line
 MIN_CUT_HEIGHT_PX = 12  # of one that was cut out of ink: a stroke's end is no digit
 MAX_ENLARGED = 1.5  # a small piece stays smaller than a digit, so that a dot does not look like a 0
 GAP_PX = 4  # a gap at least so wide parts two digits
-
-CUT_INK = 5.0  # ink a cut may cross: two strokes, hardly more
-ASIDE_COST = 0.05  # of one column aside, so that ways are straight where nothing speaks against it
-SPACING_PX = 2  # between two cuts
-FREE = 0.5  # ink that a cut through a gap may cross
-WIDE_PX = 16  # between two gaps: wider ink may be several digits, and is cut at every STEP_PX as well
-STEP_PX = 3
-CUT_MOST_INK = 12.0  # ink that such a cut may cross
 FAINT = 0.15  # below it a pixel is paper
 INKED = 0.4  # from here on a pixel is ink, for the box of a piece
 LEAST_INK = 6.0  # of a piece, in pixels of full ink
@@ -47,8 +36,8 @@ class Pieces:
     """Candidates of one strip; piece i is made of the parts from `starts[i]` up to, not including, `stops[i]`."""
 
     images: Ink  # (n, 28, 28, 1): each as the classifier reads a digit
-    starts: NDArray[np.intp]
-    stops: NDArray[np.intp]
+    starts: Places
+    stops: Places
     boxes: Ink  # (n, 4): left, top, right, bottom of its ink, in pixels of the strip
     part_ink: Ink  # ink of each part
     cut_ink: Ink  # (parts - 1,): ink that each cut crosses
@@ -65,11 +54,29 @@ class Pieces:
 def cut(strip: Ink) -> Pieces:
     """All candidate pieces of one strip (28, width, 1) in [0, 1], white on black, at most MAX_PIECES."""
     ink = np.where(strip[..., 0] < FAINT, np.float32(0), strip[..., 0])
-    ways, costs = _ways(ink)
-    while len(pieces := _pieces(ink, ways, costs)) > MAX_PIECES:
+    found, costs = ways(ink)
+    while True:
+        part_of, parts = _part_of(found, ink.shape), len(found) + 1
+        sums = _sums(ink, part_of, parts)
+        low, high = _extents(part_of, ink >= INKED, parts)
+        runs = _runs(low, high, sums[0], costs)
+        if len(runs) <= MAX_PIECES:
+            break
         cheapest = np.sort(np.argsort(costs, kind="stable")[: len(costs) * 3 // 4])
-        ways, costs = ways[cheapest], costs[cheapest]
-    return pieces
+        found, costs = found[cheapest], costs[cheapest]
+    start, stop = _over(np.minimum, low, runs), _over(np.maximum, high, runs)
+    low, high = _extents(part_of, ink > 0, parts)
+    faint_start = np.maximum(_over(np.minimum, low, runs), start - 1)  # a pixel more where faint ink is beside it
+    faint_stop = np.minimum(_over(np.maximum, high, runs), stop + 1)
+    mass, *centres = _over(np.add, sums, runs)
+    return Pieces(
+        images=_images(ink, part_of, runs, faint_start, faint_stop, np.array(centres) / mass)[..., np.newaxis],
+        starts=runs[:, 0],
+        stops=runs[:, 1],
+        boxes=np.concatenate([start, stop]).T.astype(np.float32),
+        part_ink=sums[0, :parts].astype(np.float32),
+        cut_ink=costs,
+    )
 
 
 def apart(picture: Ink) -> int:
@@ -81,141 +88,83 @@ def apart(picture: Ink) -> int:
     return int(np.count_nonzero(whole[pieces.starts] & whole[pieces.stops] & together))
 
 
-def normalised(ink: Ink) -> Ink:
-    """Ink cropped to its box as the classifier's 28x28: its longer side 20 px, its centre of mass in the middle."""
+def _part_of(found: Places, shape: tuple[int, ...]) -> Places:
+    """The part that each pixel belongs to: how many cuts lie to the left of it."""
+    height, width = shape
+    crossed = np.bincount((found + width * np.arange(height)).ravel(), minlength=height * width)
+    return np.cumsum(crossed.reshape(shape), axis=1)
+
+
+# What is known of each part is an array whose last axis has MAX_PARTS more, of nothing: runs may reach over the end.
+
+
+def _sums(ink: Ink, part_of: Places, parts: int) -> NDArray[np.float64]:
+    """Of each part its ink, and its ink times column and row (3, parts + MAX_PARTS)."""
     height, width = ink.shape
-    scale = min(INK_SIDE / max(height, width), MAX_ENLARGED)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size != (width, height):
-        ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    height, width = ink.shape
-    total = float(ink.sum())
-    left = round(SIDE / 2 - float(ink.sum(axis=0) @ _MIDDLES[:width]) / total)
-    top = round(SIDE / 2 - float(ink.sum(axis=1) @ _MIDDLES[:height]) / total)
-    left, top = min(max(left, 0), SIDE - width), min(max(top, 0), SIDE - height)
-    digit = np.zeros((SIDE, SIDE), np.float32)
-    digit[top : top + height, left : left + width] = ink
-    return digit
+    weights = ink, ink * _middles(width), ink * _middles(height)[:, np.newaxis]
+    of = part_of.ravel()
+    return np.stack([np.bincount(of, weights=each.ravel(), minlength=parts + MAX_PARTS) for each in weights])
 
 
-_MIDDLES = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
+def _middles(count: int) -> Ink:
+    return np.arange(0.5, count, dtype=np.float32)
 
 
-def _ways(ink: Ink) -> tuple[NDArray[np.intp], Ink]:
-    """Cuts from left to right: each row's column (n, height), and the ink each crosses (n,)."""
-    height, width = ink.shape
-    middle = height // 2
-    halves = np.zeros((middle, 2, width), np.float32)  # from the top down to the middle, and from the bottom up to it
-    halves[:, 0], halves[middle - (height - middle - 1) :, 1] = ink[:middle], ink[:middle:-1]
-    costs = np.full((middle, 2, width + 2), np.inf, np.float32)  # of the cheapest way to each pixel
-    costs[0, :, 1:-1] = halves[0]
-    for row in range(1, middle):
-        costs[row, :, 1:-1] = halves[row] + _step(costs[row - 1])
-    through = ink[middle] + _step(costs[-1]).sum(axis=0)
-    columns = _minima(through)
-    back = _back(costs, columns)
-    below = height - middle - 1
-    ways = np.concatenate([back[::-1, 0], columns[np.newaxis], back[:below, 1]]).T
-    return np.maximum.accumulate(ways, axis=0), through[columns]
+def _extents(part_of: Places, marked: NDArray[np.bool_], parts: int) -> tuple[Places, Places]:
+    """The first column and row of each part's marked pixels, and the ones after the last (2, parts + MAX_PARTS)."""
+    low = np.full((2, parts + MAX_PARTS), max(marked.shape))
+    high = np.zeros_like(low)
+    of = part_of[marked]
+    for axis, places in enumerate(np.nonzero(marked)[::-1]):
+        np.minimum.at(low[axis], of, places)
+        np.maximum.at(high[axis], of, places + 1)
+    return low, high
 
 
-def _step(costs: Ink) -> Ink:
-    """The cheapest way into each column of the next row; `costs` has a column more on both sides."""
-    return np.minimum(costs[:, 1:-1], np.minimum(costs[:, :-2], costs[:, 2:]) + ASIDE_COST)
+def _over(ufunc: np.ufunc, of_parts: NDArray[Any], runs: Places) -> NDArray[Any]:
+    """What is known of each part, put together over runs of parts."""
+    together: NDArray[Any] = ufunc.reduceat(of_parts, runs.ravel(), axis=-1)
+    return together[..., ::2]
 
 
-def _back(costs: Ink, columns: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The ways that lead to `columns` of the middle, from there outwards: (rows, 2, n)."""
-    side = np.array([[0], [1]])
-    at = np.stack([columns, columns])
-    ways = np.empty((len(costs), *at.shape), np.intp)
-    for step, row in enumerate(costs[::-1]):
-        left, straight, right = row[side, at], row[side, at + 1], row[side, at + 2]
-        aside = np.where(left <= right, -1, 1)
-        at = at + aside * (np.minimum(left, right) + ASIDE_COST < straight)
-        ways[step] = at
-    return ways
+def _runs(low: Places, high: Places, part_ink: NDArray[np.float64], costs: Ink) -> Places:
+    """Runs of up to MAX_PARTS parts that might be a digit: their first part, and the one after their last (n, 2)."""
+    parts = len(costs) + 1
+    last = np.arange(parts)[:, np.newaxis] + np.arange(MAX_PARTS)  # of a run, by its first
+    start = np.minimum.accumulate(low[:, last], axis=2)
+    stop = np.maximum.accumulate(high[:, last], axis=2)
+    inked = high[0, last] > 0
+    wide, tall = stop - start
+    over = wide > MAX_WIDTH_PX
+    over[:, 1:] |= inked[:, 1:] & (low[0, last[:, 1:]] - stop[0, :, :-1] >= GAP_PX)
+    over = np.logical_or.accumulate(over, axis=1)
+    through = np.concatenate([[False], costs >= FREE, np.zeros(MAX_PARTS, bool)])  # is ink crossed before each part?
+    cut_out = through[:parts, np.newaxis] | through[last + 1]
+    digits = tall >= np.where(cut_out, MIN_CUT_HEIGHT_PX, MIN_HEIGHT_PX)
+    digits &= ~(cut_out & (wide > MAX_CUT_WIDTH_PX))
+    digits &= np.cumsum(part_ink[last], axis=1) >= LEAST_INK
+    first, more = np.nonzero(inked[:, :1] & inked & ~over & digits)
+    return np.stack([first, first + more + 1], axis=1)
 
 
-def _minima(costs: Ink) -> NDArray[np.intp]:
-    """Columns where cutting is cheapest among their neighbours: the middle of each gap, the bottom of each valley."""
-    width = len(costs)
-    around = np.pad(costs, SPACING_PX, constant_values=np.inf)
-    lowest = np.lib.stride_tricks.sliding_window_view(around, 2 * SPACING_PX + 1).min(axis=1)
-    low = (costs <= lowest) & (costs <= CUT_INK)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], low, [False]]).astype(np.int8)))
-    starts, stops = edges[::2], edges[1::2]
-    middles = (starts + stops - 1) // 2
-    inside = (starts > 0) & (stops < width)  # the margins are no cut between two parts
-    return np.union1d(middles[inside], _between(costs, middles[inside]))
-
-
-def _between(costs: Ink, known: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Columns between the `known` cuts of ink that is wider than one digit."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], costs >= FREE, [False]]).astype(np.int8)))
-    found: list[int] = []
-    for start, stop in edges.reshape(-1, 2).tolist():
-        if stop - start <= WIDE_PX:
-            continue
-        inner = known[(known >= start) & (known < stop)].tolist()
-        ends = [start - 1, *inner, stop]
-        for left, right in itertools.pairwise(ends):
-            count = (right - left) // STEP_PX
-            found.extend(round(left + (right - left) * k / count) for k in range(1, count))
-    return np.array([at for at in found if costs[at] <= CUT_MOST_INK], np.intp)
-
-
-def _pieces(ink: Ink, ways: NDArray[np.intp], costs: Ink) -> Pieces:
-    """Every run of up to MAX_PARTS parts that might be a digit."""
-    width = ink.shape[1]
-    parts = len(ways) + 1
-    part_of = (ways[:, :, np.newaxis] <= np.arange(width)).sum(axis=0)  # (height, width)
-    part_ink = np.bincount(part_of.ravel(), weights=ink.ravel(), minlength=parts).astype(np.float32)
-    lefts, rights = _extents(part_of, ink >= INKED, parts)
-    ends = np.concatenate([[0.0], costs, [0.0]])  # ink crossed on both sides of each part
-    found: list[tuple[Ink, int, int, tuple[int, int, int, int]]] = []
-    for start in np.flatnonzero(rights >= 0).tolist():
-        left, right = width, -1
-        for stop in range(start + 1, min(start + MAX_PARTS, parts) + 1):
-            last = stop - 1
-            if rights[last] < 0:
-                continue
-            if last > start and lefts[last] - right >= GAP_PX:
-                break
-            left, right = min(left, lefts[last]), max(right, rights[last])
-            if right - left > MAX_WIDTH_PX:
-                break
-            if part_ink[start:stop].sum() < LEAST_INK:
-                continue
-            first, beyond = max(left - 1, 0), min(right + 1, width)
-            near = part_of[:, first:beyond]
-            piece = ink[:, first:beyond] * ((near >= start) & (near < stop))
-            x, y, w, h = cv2.boundingRect((piece >= INKED).view(np.uint8))
-            cut_out = ends[start] >= FREE or ends[stop] >= FREE
-            if h < (MIN_CUT_HEIGHT_PX if cut_out else MIN_HEIGHT_PX) or (cut_out and w > MAX_CUT_WIDTH_PX):
-                continue
-            rim = piece[max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
-            rx, ry, rw, rh = cv2.boundingRect((rim > 0).view(np.uint8))
-            found.append(
-                (normalised(rim[ry : ry + rh, rx : rx + rw]), start, stop, (first + x, y, first + x + w, y + h))
-            )
-    images, starts, stops, boxes = zip(*found, strict=True) if found else ((), (), (), ())
-    return Pieces(
-        images=np.array(images, np.float32).reshape(-1, SIDE, SIDE, 1),
-        starts=np.array(starts, np.intp),
-        stops=np.array(stops, np.intp),
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        part_ink=part_ink,
-        cut_ink=costs,
-    )
-
-
-def _extents(
-    part_of: NDArray[np.intp], solid: NDArray[np.bool_], parts: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The first column of each part's ink, and the one after its last; -1 where it has none."""
-    lefts, rights = np.full(parts, solid.shape[1]), np.full(parts, -1)
-    columns = np.nonzero(solid)[1]
-    np.minimum.at(lefts, part_of[solid], columns)
-    np.maximum.at(rights, part_of[solid], columns + 1)
-    return lefts, rights
+def _images(ink: Ink, part_of: Places, runs: Places, start: Places, stop: Places, centre: NDArray[np.float64]) -> Ink:
+    """Each piece as the classifier reads it (n, 28, 28): its longer side 20 px, its centre of mass in the middle."""
+    size = stop - start
+    scale = np.minimum(INK_SIDE / size.max(axis=0, initial=1), MAX_ENLARGED)
+    scaled = np.maximum(np.rint(size * scale), 1).astype(np.intp)
+    place = np.rint(SIDE / 2 - (centre - start) * scaled / size).astype(np.intp)
+    place = np.clip(place, 0, SIDE - scaled)
+    images = np.zeros((len(runs), SIDE, SIDE), np.float32)
+    part_of = part_of.astype(np.int16)
+    columns = np.concatenate([runs.T, start, stop, scaled, place]).T.tolist()
+    for image, (first, beyond, left, top, right, bottom, width, height, x, y) in zip(images, columns, strict=True):
+        cut_out = np.s_[top:bottom, left:right]
+        own = cv2.copyTo(ink[cut_out], cv2.inRange(part_of[cut_out], first, beyond - 1))
+        smaller = width < right - left or height < bottom - top
+        cv2.resize(
+            own,
+            (width, height),
+            dst=image[y : y + height, x : x + width],
+            interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
+        )
+    return images

@@ -27,7 +27,9 @@ MAX_WIDTH_PX = 896  # of a strip: some forty digits
 WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
 
 NOISY = 0.07  # estimated standard deviation of noise, as for single digits
+EVEN_SPREAD = 12  # grey levels between the 5th and 95th percentile of the edge of a canvas or scan
 LEAST_CONTRAST = 0.06  # of full ink to paper
+MEDIAN_OF = 4000  # values, more or less
 SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviations
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
 OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
@@ -38,6 +40,7 @@ STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
 SECOND_LINE = 0.5  # height of another band of ink, to the first one's, that makes it a line
 
 _WHITE = 255
+_GREYS = np.arange(_WHITE + 1, dtype=np.uint8)[np.newaxis]
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _TO_SIGMA = float(np.sqrt(np.pi / 2) / 6)
 
@@ -83,15 +86,19 @@ def find(grey: Grey) -> Strip | None:
     smooth, threshold = _smooth(ink if plain is None else plain, noise)
     if smooth is None:
         return None
-    level = without_rules(ink, smooth, threshold) if plain is None else None
-    if level is None and (slope := _slope(smooth > threshold)):
+    mask = _over(smooth, threshold)
+    level = without_rules(ink, smooth, mask, threshold) if plain is None else None
+    if level is None and (slope := _slope(mask)):
         ink, turn = _turned(ink, slope)
         smooth = _turned(smooth, slope)[0]
+        mask = _over(smooth, threshold)
         back = back @ turn
-        level = without_rules(ink, smooth, threshold) if plain is None else None
-    ink, smooth = level or (ink, smooth)
+        level = without_rules(ink, smooth, mask, threshold) if plain is None else None
+    if level is not None:
+        ink, smooth = level
+        mask = _over(smooth, threshold)
     noisy = noise > NOISY
-    found = _band(smooth > threshold if noisy else without_thin_lines(smooth > threshold))
+    found = _band(mask if noisy else without_thin_lines(mask))
     if found is None:
         return None
     (left, top, right, bottom), tall, lines = found
@@ -105,7 +112,7 @@ def find(grey: Grey) -> Strip | None:
 
 def padded(strip: Ink, width: int) -> Ink:
     """The strip with paper on its right, `width` pixels wide."""
-    return np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)))
+    return cv2.copyMakeBorder(strip, 0, 0, 0, width - strip.shape[1], cv2.BORDER_CONSTANT)[..., np.newaxis]
 
 
 def noise_of(ink: Ink) -> float:
@@ -128,6 +135,8 @@ def _working_size(grey: Grey) -> Grey:
 
 def _repeats(grey: Grey) -> int:
     """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where no two rows are alike."""
+    if len(grey) < 2 or (grey[0] != grey[1]).any():
+        return 1
     changes = np.flatnonzero((grey[1:] != grey[:-1]).any(axis=1)) + 1
     if len(changes) < 2:
         return 1
@@ -154,34 +163,59 @@ def _ink(grey: Grey, white: Ink) -> tuple[Ink, float]:
     noise = noise_of(white)
     if noise > NOISY:
         return white, noise
-    low, middle, high = np.percentile(_edge(grey), (5, 50, 95))
-    if high - low <= 12:
-        paper = np.full_like(grey, round(middle))
-    else:
-        paper = cv2.medianBlur(grey, min(max(round(0.7 * min(grey.shape)), 15), 255) | 1)
-    darker, lighter = cv2.subtract(paper, grey), cv2.subtract(grey, paper)
-    if _energy(darker) >= _energy(lighter):
-        contrast = darker / np.maximum(paper, 1).astype(np.float32)
-    else:
-        contrast = lighter / np.maximum(_WHITE - paper, 1).astype(np.float32)
-    full = _full(contrast)
+    edge = np.sort(_edge(grey))
+    low, middle, high = (int(edge[len(edge) * share // 100]) for share in (5, 50, 95))
+    if high - low <= EVEN_SPREAD:  # one paper: then ink is a matter of a pixel's grey alone
+        counts = np.bincount(grey.ravel(), minlength=_WHITE + 1)
+        dark = _energy(counts[middle::-1]) >= _energy(counts[middle:])
+        contrast = _contrast(_GREYS, np.full_like(_GREYS, middle), dark=dark)
+        order = np.argsort(contrast[0], kind="stable")
+        reached = np.cumsum(counts[order])
+        ranks = grey.size - _strongest(grey.size) + 1, (grey.size + 1) // 2
+        full, half = contrast[0, order[np.searchsorted(reached, ranks)]].tolist()
+        return cv2.LUT(grey, _strength(contrast, full, half, middle)), noise
+    paper = cv2.medianBlur(grey, min(max(round(0.7 * min(grey.shape)), 15), 255) | 1)
+    darker, lighter = (np.bincount(each.ravel()) for each in (cv2.subtract(paper, grey), cv2.subtract(grey, paper)))
+    contrast = _contrast(grey, paper, dark=_energy(darker) >= _energy(lighter))
+    return _strength(contrast, _full(contrast), _median(contrast), middle), noise
+
+
+def _contrast(grey: Grey, paper: Grey, *, dark: bool) -> Ink:
+    """How far grey is from paper, to the side where ink is, as a share of what is possible there."""
+    if dark:
+        return cv2.subtract(paper, grey) / np.maximum(paper, 1).astype(np.float32)
+    return cv2.subtract(grey, paper) / np.maximum(_WHITE - paper, 1).astype(np.float32)
+
+
+def _strength(contrast: Ink, full: float, half: float, paper: int) -> Ink:
+    """Ink in [0, 1], given what contrast the strongest pixels reach, and half of all."""
     if full < LEAST_CONTRAST:
-        return np.zeros_like(contrast), noise
-    grain = 4 * 1.4826 * float(np.median(contrast))
-    floor = min(max(grain, full / 20 if middle not in (0, _WHITE) else 0.0), full / 3)
-    return np.clip((contrast - floor) / (0.95 * full - floor), 0, 1).astype(np.float32), noise
+        return np.zeros_like(contrast)
+    floor = min(max(4 * 1.4826 * half, full / 20 if paper not in (0, _WHITE) else 0.0), full / 3)
+    return np.clip((contrast - floor) / (0.95 * full - floor), 0, 1).astype(np.float32)
 
 
-def _energy(difference: Grey) -> float:
-    """Cubed, so that a few pixels of ink weigh more than much paper texture."""
-    counts = np.bincount(difference.ravel(), minlength=256)
-    return float(counts @ np.arange(256.0) ** 3)
+def _energy(counts: NDArray[np.intp]) -> float:
+    """Of pixels that are so far from paper, from 0 on; cubed, so that a few pixels of ink weigh more than texture."""
+    return float(counts @ np.arange(len(counts), dtype=np.float64) ** 3)
 
 
 def _full(ink: Ink) -> float:
     """What the strongest pixels reach, not what a single one does."""
-    strongest = max(ink.size // 1000, 8)
-    return float(np.partition(ink.ravel(), -strongest)[-strongest]) if ink.size > strongest else float(ink.max())
+    strongest = _strongest(ink.size)
+    if np.count_nonzero(ink >= 1) >= strongest:
+        return 1.0
+    return float(np.partition(ink.ravel(), -strongest)[-strongest])
+
+
+def _strongest(pixels: int) -> int:
+    return min(max(pixels // 1000, 8), pixels)
+
+
+def _median(values: Ink) -> float:
+    """Of many values of a picture that many that it hardly matters."""
+    few = values.ravel()[:: max(values.size // MEDIAN_OF, 1) | 1]
+    return float(np.partition(few, len(few) // 2)[len(few) // 2])
 
 
 def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
@@ -190,8 +224,10 @@ def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
     if noise > NOISY:
         sigma = 1 + 2 * min(noise, 1.0)
         smooth = cv2.GaussianBlur(ink, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    paper = float(np.median(smooth))
-    grain = 1.4826 * float(np.median(np.abs(smooth - paper)))
+    paper, grain = 0.0, 0.0
+    if 2 * np.count_nonzero(smooth) >= smooth.size:  # else most is paper and the same
+        paper = _median(smooth)
+        grain = 1.4826 * _median(np.abs(smooth - np.float32(paper)))
     if noise > NOISY:  # what smoothing leaves of it; a digit that fills the picture is no grain
         grain = min(grain, noise / (2 * np.sqrt(np.pi) * sigma))
     full = _full(smooth)
@@ -200,17 +236,23 @@ def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
     return smooth, paper + max(0.45 * (full - paper), 3 * grain)
 
 
-def _slope(mask: NDArray[np.bool_]) -> float:
+def _over(ink: Ink, threshold: float) -> Grey:
+    """1 where there is ink, 0 elsewhere."""
+    return (ink > threshold).view(np.uint8)
+
+
+def _slope(mask: Grey) -> float:
     """Rise of the line of ink per pixel, 0 where it is not worth turning: a line fitted to all ink."""
-    rows, columns = np.nonzero(mask)
-    if len(rows) < 3:
+    of = cv2.moments(mask, binaryImage=True)
+    across, along, down = of["mu20"], of["mu11"], of["mu02"]
+    if of["m00"] < 3 or not across:
         return 0.0
-    x, y = columns - columns.mean(), rows - rows.mean()
-    slope = float(x @ y / max(x @ x, 1))
-    length, spread = columns.max() - columns.min(), float(np.std(y - slope * x))
+    slope = along / across
+    length = cv2.boundingRect(mask)[2] - 1
+    spread = np.sqrt(max(down - slope * along, 0.0) / of["m00"])  # about the line
     if length < 8 * spread or abs(slope) * length < SKEW_PX or abs(slope) > MOST_SKEW:
         return 0.0
-    return slope
+    return float(slope)
 
 
 def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
@@ -221,9 +263,9 @@ def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
     return turned, np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
 
 
-def _band(mask: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], float, int] | None:
+def _band(mask: Grey) -> tuple[tuple[int, int, int, int], float, int] | None:
     """The heaviest band of ink: its box, how tall a digit in it is, and how many bands there are in all."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count == 1:
         return None
     stats = stats[1:]
@@ -247,8 +289,9 @@ def _band(mask: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], float, in
 
 def _ends(band: Ink, left: int, right: int) -> tuple[int, int]:
     """Where the line begins and ends under noise: by sums over columns, which show what no single place does."""
-    columns = cv2.blur(band.mean(axis=0)[np.newaxis], (ENDS_PX, 1))[0]
-    paper, full = np.percentile(columns, (5, 95))
+    columns = cv2.blur(cv2.reduce(band, 0, cv2.REDUCE_AVG), (ENDS_PX, 1))[0]
+    ordered = np.sort(columns)
+    paper, full = ordered[len(ordered) * 5 // 100], ordered[len(ordered) * 95 // 100]
     inked = np.flatnonzero(columns > paper + ENDS_SHARE * (full - paper))
     return min(left, int(inked[0])), max(right, int(inked[-1]) + 1)
 
@@ -299,7 +342,7 @@ def _strip(ink: Ink, box: tuple[int, int, int, int], scale: float, *, thicken: b
     spare = -(-width // MULTIPLE) * MULTIPLE - cut.shape[1]
     before = spare // 2
     across, down = (x1 - x0) / cut.shape[1], (y1 - y0) / SIDE
-    strip = np.pad(cut, ((0, 0), (before, spare - before)))
+    strip = cv2.copyMakeBorder(cut, 0, 0, before, spare - before, cv2.BORDER_CONSTANT)
     place = np.array([[across, 0, x0 - before * across], [0, down, y0], [0, 0, 1.0]])
     return np.clip(strip, 0, 1).astype(np.float32), place
 
@@ -308,7 +351,8 @@ def _cut(ink: Ink, x0: int, y0: int, x1: int, y1: int) -> Ink:
     """A part of the picture that may reach beyond it, where there is paper."""
     height, width = ink.shape
     inside = ink[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
-    return np.pad(inside, ((max(-y0, 0), max(y1 - height, 0)), (max(-x0, 0), max(x1 - width, 0))))
+    missing = max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0)
+    return cv2.copyMakeBorder(inside, *missing, cv2.BORDER_CONSTANT)
 
 
 def _thickened(ink: Ink, tall: float) -> Ink:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.lines import segment
-from services.core.lines.segment import cut, normalised
+from services.core.lines.segment import cut
 
 
 def _strip(width, *strokes):
@@ -116,9 +116,23 @@ def test_many_strokes_stay_within_the_bound():
 
 
 def test_a_piece_is_centred_by_its_mass_at_a_digits_size():
-    digit = normalised(np.ones((10, 5), np.float32))
+    digit = cut(_strip(56, (20, 25, 10, 20))).images[0, ..., 0]
 
     rows, columns = np.nonzero(digit)
     assert np.ptp(rows) + 1 == 15, "enlarged by 1.5 at most: a dot must not look like a 0"
     assert rows.mean() == pytest.approx(13.5, abs=0.5)
     assert columns.mean() == pytest.approx(13.5, abs=0.5)
+
+
+def test_a_piece_shows_its_own_parts_and_the_faint_rim_of_its_ink():
+    strip = _strip(56, (20, 25, 4, 24))
+    for row in range(4, 24):  # the strokes lean, and share columns
+        strip[row, 29 + (24 - row) // 4 : 32 + (24 - row) // 4] = 1
+    strip[4:24, 19] = 0.3
+
+    pieces = cut(strip)
+
+    bar, leaning = pieces.images[:2, ..., 0]
+    assert len(pieces) == 2
+    assert np.count_nonzero(bar[13] > 0.9) == 5 and np.count_nonzero(bar[13] > 0.1) == 6
+    assert leaning.sum() == pytest.approx(60, abs=3), "no ink of the bar, and no size lost"
