@@ -28,7 +28,7 @@ S_PER_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CapacityPlan:
     """What a day's requests ask for."""
 
     per_day: int
@@ -37,10 +37,10 @@ class Plan:
     cores: int
 
 
-def plan(per_day: int, *, per_core: float, share: float = SHARE, peak: float = PEAK) -> Plan:
+def plan(per_day: int, *, per_core: float, share: float = SHARE, peak: float = PEAK) -> CapacityPlan:
     """Cores for gateway and model servers together; `per_core` is requests a second on one fully used core."""
     mean_per_s = per_day / S_PER_DAY
-    return Plan(per_day, mean_per_s, peak * mean_per_s, math.ceil(peak * mean_per_s / (share * per_core)))
+    return CapacityPlan(per_day, mean_per_s, peak * mean_per_s, math.ceil(peak * mean_per_s / (share * per_core)))
 
 
 def table(found: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from deploy.stack import chain, clients
 from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant, wants_embedded
-from deploy.stack.engine import Engine
+from deploy.stack.engine import ContainerEngine
 from deploy.stack.errors import ImageError, StackError
 from deploy.stack.local import LocalStack
 from deploy.stack.settings import Settings
@@ -133,7 +133,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, running: Stack | None)
     if args.mode == "local" or (args.mode == "auto" and isinstance(running, LocalStack)):
         return LocalStack(settings)
     try:
-        engine = Engine.find()
+        engine = ContainerEngine.find()
     except StackError:
         if args.mode == "auto":
             return LocalStack(settings)
@@ -159,7 +159,7 @@ def _running(settings: Settings) -> Stack | None:
     if not by_make:
         state = {"serving": "embedded" if wants_embedded(settings) else "tensorflow"}
     try:
-        stack = ComposeStack(settings, Engine.find(), Variant(**state))
+        stack = ComposeStack(settings, ContainerEngine.find(), Variant(**state))
     except StackError:
         if by_make:
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack import chain
-from deploy.stack.engine import Engine, has_image, pull, run
+from deploy.stack.engine import ContainerEngine, has_image, pull, run
 from deploy.stack.errors import ImageError, StackError, last_line
 from deploy.stack.ports import require_free
 from deploy.stack.settings import ROOT, Settings
@@ -43,7 +43,7 @@ class ComposeStack:
 
     mode = "docker"
 
-    def __init__(self, settings: Settings, engine: Engine, variant: Variant) -> None:
+    def __init__(self, settings: Settings, engine: ContainerEngine, variant: Variant) -> None:
         self.variant = variant
         self._settings = settings
         self._compose = engine.compose

@@ -14,7 +14,7 @@ ANSWER_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class ContainerEngine:
     """An engine that answers, and the command that runs Compose on it."""
 
     architecture: str  # amd64, arm64, ...

@@ -61,7 +61,7 @@ class LaneProtocolError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LaneRequest:
     """One call, as the server sees it."""
 
     method: int
@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LaneAnswer:
     """What a call came to."""
 
     code: Code
@@ -127,16 +127,16 @@ class ServerEnd:
             raise LaneProtocolError("a second request before the answer to the first")
         return self._frame.space()
 
-    def received(self, count: int) -> Request | None:
+    def received(self, count: int) -> LaneRequest | None:
         """So many bytes of `space` were filled: the request, once it is whole."""
         whole = self._frame.received(count)
         if whole is None:
             return None
         self._answering = True
         (method, timeout_ms), message = whole
-        return Request(method, timeout_ms, message)
+        return LaneRequest(method, timeout_ms, message)
 
-    def answer(self, answer: Answer) -> bytes:
+    def answer(self, answer: LaneAnswer) -> bytes:
         """The bytes to send; then the next request may come."""
         if not self._answering:
             raise LaneProtocolError("an answer to no request")
@@ -167,7 +167,7 @@ class ClientEnd:
         """Where the next bytes belong."""
         return self._frame.space()
 
-    def received(self, count: int) -> Answer | None:
+    def received(self, count: int) -> LaneAnswer | None:
         """So many bytes of `space` were filled: the answer, once it is whole."""
         if not self._waiting:
             raise LaneProtocolError("an answer to no call")
@@ -176,4 +176,4 @@ class ClientEnd:
             return None
         self._waiting = False
         (code,), payload = whole
-        return Answer(Code(code), payload)
+        return LaneAnswer(Code(code), payload)

@@ -31,7 +31,7 @@ CONNECTIONS = 64  # kept alive; more calls at once open more and close them agai
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class TimedAnswer:
     """One request and its answer, with what they cost as the client saw it."""
 
     status: int
@@ -103,7 +103,7 @@ class GatewayClient:
         except (KeyError, TypeError, ValueError) as exc:
             raise GatewayError(f"the answer does not name both models' versions: {answer.get('models')}") from exc
 
-    def send(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> Exchange:
+    def send(self, body: bytes, content_type: str, *, accept: str = "application/json", **query: str) -> TimedAnswer:
         """One POST /v1/recognize; anything but 200 raises GatewayError (after retries, for a patient client)."""
         exchange = self.exchange(body, content_type, accept=accept, **query)
         if exchange.status != 200:
@@ -114,22 +114,22 @@ class GatewayClient:
 
     def exchange(
         self, body: bytes, content_type: str, *, accept: str = "application/json", route: str = RECOGNIZE, **query: str
-    ) -> Exchange:
+    ) -> TimedAnswer:
         """One POST; any status is an answer, GatewayError means that there was none."""
         budget_ms = str(round(1e3 * self._timeout_s))  # the gateway may take as long as this client waits
         headers = {"Content-Type": content_type, "Accept": accept, "Request-Timeout-Ms": budget_ms, **self._headers}
         url = f"{self.url}{route}?{urlencode(query)}"
         return self._timed("POST", url, body, headers)
 
-    def read_line(self, body: bytes, content_type: str, **query: str) -> Exchange:
+    def read_line(self, body: bytes, content_type: str, **query: str) -> TimedAnswer:
         """One POST /v1/read; any status is an answer, GatewayError means that there was none."""
         return self.exchange(body, content_type, route=READ, **query)
 
-    def floor(self) -> Exchange:
+    def floor(self) -> TimedAnswer:
         """One GET /healthz, which computes nothing: what remains is this client, HTTP and the way there."""
         return self._timed("GET", f"{self.url}/healthz", None, self._headers)
 
-    def _timed(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Exchange:
+    def _timed(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> TimedAnswer:
         started = time.perf_counter()
         try:
             response = self._pools.request(method, url, body=body, headers=headers)
@@ -138,7 +138,7 @@ class GatewayClient:
         elapsed_ms = 1e3 * (time.perf_counter() - started)
         if response.retries:
             self.retries += len(response.retries.history)
-        return Exchange(response.status, response.data, elapsed_ms, len(body or b""), len(response.data))
+        return TimedAnswer(response.status, response.data, elapsed_ms, len(body or b""), len(response.data))
 
 
 def as_npy(images: Images) -> bytes:
@@ -148,7 +148,7 @@ def as_npy(images: Images) -> bytes:
     return buffer.getvalue()
 
 
-def read_json(exchange: Exchange, *, count: int) -> dict[str, Any]:
+def read_json(exchange: TimedAnswer, *, count: int) -> dict[str, Any]:
     """The answer as a dict, if it is one with `count` results; GatewayError otherwise."""
     try:
         answer = json.loads(exchange.body)

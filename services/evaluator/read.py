@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from services.evaluator import command
-from services.evaluator.client import Exchange, GatewayClient, read_json
+from services.evaluator.client import GatewayClient, TimedAnswer, read_json
 from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import DatasetError, GatewayError, ReportError
 from services.evaluator.progress import Progress
@@ -41,7 +41,7 @@ HOPELESS = (401, 403, 404, 405)  # the same answer awaits every picture
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PictureRow:
     """What became of one picture."""
 
     file: str
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     progress, accepted, failed = Progress(), 0, 0
     try:
         with arguments.out.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [each.name for each in fields(Row)])
+            writer = csv.DictWriter(file, [each.name for each in fields(PictureRow)])
             if not file.tell():
                 writer.writeheader()
             with progress.task("pictures", len(left), "pictures") as task:
@@ -121,7 +121,7 @@ def _kept(out: Path) -> set[str]:
     """Pictures that have a good row already; rows with an error, and one that was cut short, are taken out."""
     if not out.is_file():
         return set()
-    header = [each.name for each in fields(Row)]
+    header = [each.name for each in fields(PictureRow)]
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     if rows and rows[0] != header:
@@ -136,9 +136,9 @@ def _kept(out: Path) -> set[str]:
 
 def _read_all(
     client: GatewayClient, folder: Path, names: Sequence[str], query: dict[str, str], in_flight: int
-) -> Iterator[Row]:
+) -> Iterator[PictureRow]:
     """Rows in the order of the names, a bounded number of pictures at once."""
-    waiting: deque[Future[Row]] = deque()
+    waiting: deque[Future[PictureRow]] = deque()
     with ThreadPoolExecutor(in_flight) as pool:
         try:
             for name in names:
@@ -152,23 +152,23 @@ def _read_all(
                 future.cancel()
 
 
-def _read(client: GatewayClient, path: Path, name: str, query: dict[str, str]) -> Row:
+def _read(client: GatewayClient, path: Path, name: str, query: dict[str, str]) -> PictureRow:
     kind = TYPES.get(path.suffix.lower())
     if kind is None:
-        return Row(name, error=f"not a picture by its name ({', '.join(TYPES)})")
+        return PictureRow(name, error=f"not a picture by its name ({', '.join(TYPES)})")
     try:
         body = path.read_bytes()
     except OSError as exc:
-        return Row(name, error=exc.strerror or str(exc))
+        return PictureRow(name, error=exc.strerror or str(exc))
     exchange = client.read_line(body, kind, **query)
     if exchange.status != 200:
         problem = _problem(exchange)
         if exchange.status in HOPELESS:
             raise GatewayError(f"the gateway at {client.url} answered {problem}")
-        return Row(name, error=problem)
+        return PictureRow(name, error=problem)
     result = read_json(exchange, count=1)["results"][0]
     try:
-        return Row(
+        return PictureRow(
             file=name,
             number=result["number"],
             confidence=f"{result['confidence']:.4f}",
@@ -179,7 +179,7 @@ def _read(client: GatewayClient, path: Path, name: str, query: dict[str, str]) -
         raise GatewayError(f"the answer is not what docs/API.md promises: {exchange.body[:300]!r}") from exc
 
 
-def _problem(exchange: Exchange) -> str:
+def _problem(exchange: TimedAnswer) -> str:
     """The status and what the gateway says of it, on one line."""
     try:
         problem = orjson.loads(exchange.body)

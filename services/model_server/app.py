@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.core.errors import ConfigError
 from services.model_server.calls.examples import Examples
-from services.model_server.calls.prediction import Prediction
+from services.model_server.calls.prediction import PredictionCalls
 from services.model_server.config import CPUS, MAX_MESSAGE_BYTES, ServerConfig
 from services.model_server.engines.choice import EngineOptions
 from services.model_server.interfaces.grpc_api import handlers
@@ -16,7 +16,7 @@ from services.model_server.interfaces.lane import LaneServer, answers
 from services.model_server.interfaces.reflection import add_reflection
 from services.model_server.interfaces.rest import RestApi
 from services.model_server.interfaces.rest_server import RestServer
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.running.batching import BatchingRunner
 from services.model_server.running.batching_parameters import BatchingParameters
 from services.model_server.running.per_model import PerModelRunner
@@ -35,7 +35,7 @@ class ModelServer:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config = config.of_platform()
         self._models_config = config.model_server_config()
-        metrics = Metrics()
+        metrics = ServerMetrics()
         runner = _runner(config, metrics)
         self._models = ModelRepository(
             ServableLoader(
@@ -61,7 +61,7 @@ class ModelServer:
             allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
             allow_signature_change=config.allow_signature_change,
         )
-        prediction = Prediction(
+        prediction = PredictionCalls(
             self._models,
             runner,
             metrics,
@@ -140,7 +140,7 @@ class ModelServer:
         return stopped.wait(max(0.0, deadline - time.monotonic())) and all(others) and time.monotonic() < deadline
 
 
-def _runner(config: ServerConfig, metrics: Metrics) -> Runner:
+def _runner(config: ServerConfig, metrics: ServerMetrics) -> Runner:
     message = config.batching_parameters()
     if message is None:
         return DirectRunner(CPUS)

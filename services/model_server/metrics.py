@@ -84,7 +84,7 @@ class Histogram:
             yield f"{name}_count{_pairs(self.labels, key)} {below}"
 
 
-class Metrics:
+class ServerMetrics:
     """Everything one server counts."""
 
     def __init__(self) -> None:

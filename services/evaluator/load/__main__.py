@@ -38,7 +38,7 @@ LATENESS = "sent behind schedule by"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LoadRow:
     """One kind of request, as Locust counted it."""
 
     name: str
@@ -92,14 +92,14 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     return 1 if problems or status else 0
 
 
-def rows(stats: list[dict[str, Any]]) -> list[Row]:
+def rows(stats: list[dict[str, Any]]) -> list[LoadRow]:
     """Locust's JSON as rows; its histogram has milliseconds as keys, rounded to two digits above 100."""
     found = []
     for entry in sorted(stats, key=lambda entry: entry["name"]):
         times = sorted((float(ms), count) for ms, count in entry["response_times"].items())
         seconds = max(entry["last_request_timestamp"] - entry["start_time"], 1e-9)
         found.append(
-            Row(
+            LoadRow(
                 entry["name"],
                 entry["num_requests"],
                 entry["num_failures"],
@@ -113,7 +113,7 @@ def rows(stats: list[dict[str, Any]]) -> list[Row]:
     return found
 
 
-def judge(found: Sequence[Row], profile: str, watched: watch.Watch, *, soak: bool) -> list[str]:
+def judge(found: Sequence[LoadRow], profile: str, watched: watch.Watch, *, soak: bool) -> list[str]:
     """Everything that makes this run a failure; empty when it was good."""
     problems = [f"{row.name}: {row.failures} of {row.requests} failed" for row in found if row.failures]
     if not sum(row.requests - row.failures for row in found if row.name != LATENESS):
@@ -169,7 +169,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument("--web", action="store_true", help="Locust's own page on http://127.0.0.1:8089 instead")
 
 
-def _save(folder: Path, found: Sequence[Row], problems: Sequence[str], watched: watch.Watch) -> None:
+def _save(folder: Path, found: Sequence[LoadRow], problems: Sequence[str], watched: watch.Watch) -> None:
     series = {name: [asdict(sample) for sample in each] for name, each in watched.series.items()}
     text = json.dumps(
         {"rows": [asdict(row) for row in found], "problems": list(problems), "processes": series}, indent=1
@@ -177,7 +177,7 @@ def _save(folder: Path, found: Sequence[Row], problems: Sequence[str], watched: 
     (folder / "load.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _print(found: Sequence[Row], problems: Sequence[str], watched: watch.Watch, folder: Path) -> None:
+def _print(found: Sequence[LoadRow], problems: Sequence[str], watched: watch.Watch, folder: Path) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     table = Table("request", *("requests", "failed", "per s", "p50 ms", "p95 ms", "p99 ms", "max ms"))
     for column in table.columns[1:]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from services.core.images import encode_png
 from services.core.noise import gaussian
-from services.evaluator.client import Exchange, read_json
+from services.evaluator.client import TimedAnswer, read_json
 from services.evaluator.data import lines
 from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
@@ -28,10 +28,10 @@ CANDIDATES = 200
 LEAST = 2
 
 
-class Reader(Protocol):
+class LineClient(Protocol):
     """Who reads a line at rest; GatewayClient does."""
 
-    def read_line(self, body: bytes, content_type: str) -> Exchange: ...
+    def read_line(self, body: bytes, content_type: str) -> TimedAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class LineSamples:
         return cls([base64.b64decode(png) for png in saved["pngs"]], saved["numbers"])
 
 
-def choose(dataset: Dataset, reader: Reader, *, seed: int) -> LineSamples:
+def choose(dataset: Dataset, reader: LineClient, *, seed: int) -> LineSamples:
     """Lines of five digits under noise that `reader` reads rightly beyond doubt."""
     rng = np.random.default_rng(seed)
     found = LineSamples([], [])

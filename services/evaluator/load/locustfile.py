@@ -39,7 +39,7 @@ def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=200, help="arrivals a second, for the open profile")
 
 
-class Known:
+class Sent:
     """The samples, encoded once, shared by all users; lines in the profile of lines, digits in all others."""
 
     samples: Samples
@@ -51,10 +51,10 @@ class Known:
 def _load_samples(environment: Environment, **_: object) -> None:
     options = _options(environment)
     if options.load_profile == "lines":
-        Known.lines = LineSamples.read(Path(options.samples))
+        Sent.lines = LineSamples.read(Path(options.samples))
         return
-    Known.samples = Samples.read(Path(options.samples))
-    Known.pngs = Known.samples.pngs()
+    Sent.samples = Samples.read(Path(options.samples))
+    Sent.pngs = Sent.samples.pngs()
 
 
 class Caller(FastHttpUser):
@@ -63,7 +63,7 @@ class Caller(FastHttpUser):
     abstract = True
 
     def ask(self, name: str, chosen: list[int], data: Any, content_type: str) -> None:
-        expected = [int(Known.samples.digits[at]) for at in chosen]
+        expected = [int(Sent.samples.digits[at]) for at in chosen]
         self.send(ROUTE, name, data, content_type, lambda body: mistake(body, expected))
 
     def send(self, route: str, name: str, data: Any, content_type: str, judge: Callable[[bytes], str]) -> None:
@@ -96,45 +96,45 @@ class Person(Caller):
 
     @task(60)
     def one_png(self) -> None:
-        at = random.randrange(len(Known.pngs))
-        self.ask("one PNG", [at], Known.pngs[at], "image/png")
+        at = random.randrange(len(Sent.pngs))
+        self.ask("one PNG", [at], Sent.pngs[at], "image/png")
 
     @task(20)
     def one_json_array(self) -> None:
-        at = random.randrange(len(Known.pngs))
-        body = {"images": [Known.samples.pixels[at].tolist()], "scale": 255}
+        at = random.randrange(len(Sent.pngs))
+        body = {"images": [Sent.samples.pixels[at].tolist()], "scale": 255}
         self.ask("one JSON array", [at], json.dumps(body).encode(), "application/json")
 
     @task(10)
     def multipart_upload(self) -> None:
-        chosen = random.choices(range(len(Known.pngs)), k=3)
-        self.ask("multipart, 3 PNGs", chosen, *multipart([Known.pngs[at] for at in chosen]))
+        chosen = random.choices(range(len(Sent.pngs)), k=3)
+        self.ask("multipart, 3 PNGs", chosen, *multipart([Sent.pngs[at] for at in chosen]))
 
     @task(10)
     def bulk(self) -> None:
-        chosen = random.choices(range(len(Known.pngs)), k=BULK_IMAGES)
-        body = Known.samples.pixels[chosen].tobytes()
+        chosen = random.choices(range(len(Sent.pngs)), k=BULK_IMAGES)
+        body = Sent.samples.pixels[chosen].tobytes()
         self.ask(f"{BULK_IMAGES} images, raw bytes", chosen, body, "application/octet-stream")
 
 
-class LineReader(Caller):
+class LineCaller(Caller):
     """Posts lines of digits, mostly one at a time."""
 
     wait_time = constant(0)
 
     @task(80)
     def one_line(self) -> None:
-        at = random.randrange(len(Known.lines.pngs))
-        self.ask_lines("one line", [at], Known.lines.pngs[at], "image/png")
+        at = random.randrange(len(Sent.lines.pngs))
+        self.ask_lines("one line", [at], Sent.lines.pngs[at], "image/png")
 
     @task(20)
     def several_lines(self) -> None:
-        chosen = random.choices(range(len(Known.lines.pngs)), k=LINES_TOGETHER)
-        body, content_type = multipart([Known.lines.pngs[at] for at in chosen])
+        chosen = random.choices(range(len(Sent.lines.pngs)), k=LINES_TOGETHER)
+        body, content_type = multipart([Sent.lines.pngs[at] for at in chosen])
         self.ask_lines(f"{LINES_TOGETHER} lines", chosen, body, content_type)
 
     def ask_lines(self, name: str, chosen: list[int], data: bytes, content_type: str) -> None:
-        expected = [Known.lines.numbers[at] for at in chosen]
+        expected = [Sent.lines.numbers[at] for at in chosen]
         self.send(LINES_ROUTE, name, data, content_type, lambda body: line_mistake(body, expected))
 
 
@@ -164,8 +164,8 @@ class Arrivals(Caller):
 
     def _one(self, due: float) -> None:
         self._note("sent behind schedule by", time.perf_counter() - due)
-        at = random.randrange(len(Known.pngs))
-        self.ask("one PNG", [at], Known.pngs[at], "image/png")
+        at = random.randrange(len(Sent.pngs))
+        self.ask("one PNG", [at], Sent.pngs[at], "image/png")
         self._note("one PNG, from when it was due", time.perf_counter() - due)
 
     def _note(self, name: str, seconds: float) -> None:
@@ -185,7 +185,7 @@ class Shape(LoadTestShape):
         if options.load_profile == "open":
             return 1, 1, [Arrivals]
         users = users_at(options.load_profile, self.get_run_time() / options.seconds, options.peak)
-        return users, max(1, options.peak), [LineReader if options.load_profile == "lines" else Person]
+        return users, max(1, options.peak), [LineCaller if options.load_profile == "lines" else Person]
 
 
 def multipart(pngs: list[bytes]) -> tuple[bytes, str]:

@@ -32,7 +32,7 @@ from services.evaluator.config import EvaluatorConfig
 from services.evaluator.data import dataset, samples
 from services.evaluator.errors import ReportError
 from services.evaluator.in_process import InProcessChain
-from services.evaluator.loadgen.logs import Verdict, digits, highest, verdict
+from services.evaluator.loadgen.logs import LoadgenVerdict, digits, highest, verdict
 from services.evaluator.loadgen.sut import HttpSut
 
 SAMPLES = 1000
@@ -59,7 +59,7 @@ class Run:
 
     scenario: str
     rate: float
-    verdict: Verdict
+    verdict: LoadgenVerdict
     mistakes: dict[str, int]
     folder: str
     floor: dict[str, float] = field(default_factory=dict)  # the same percentiles of the client alone
@@ -221,7 +221,7 @@ def _accuracy(driver: Driver, data: dataset.Dataset, chain: InProcessChain, seed
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class LoadgenRequirement:
     """A bound that a valid run has to keep."""
 
     scenario: str
@@ -240,12 +240,12 @@ class Requirement:
         return figures["p99_ms"] <= self.bound
 
 
-def requirement(text: str) -> Requirement:
+def requirement(text: str) -> LoadgenRequirement:
     """Read one, for argparse."""
     match = re.fullmatch(r"(Server|Offline)>=([\d.]+)|(SingleStream|MultiStream)<=([\d.]+)", text.replace(" ", ""))
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not like Server>=200, Offline>=3000 or SingleStream<=5")
-    return Requirement(match[1] or match[3], float(match[2] or match[4]))
+    return LoadgenRequirement(match[1] or match[3], float(match[2] or match[4]))
 
 
 def _best(runs: Sequence[Run]) -> list[Run]:

@@ -11,7 +11,7 @@ NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LoadgenVerdict:
     """LoadGen's judgement of one run, with its figures and, where it is INVALID, its reasons."""
 
     valid: bool
@@ -19,7 +19,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def verdict(summary: str) -> Verdict:
+def verdict(summary: str) -> LoadgenVerdict:
     """Read an mlperf_log_summary.txt."""
     values = dict(re.findall(r"^ *([^:\n*]+?) *: *(\S+) *$", summary, flags=re.MULTILINE))
     figures = {
@@ -31,7 +31,7 @@ def verdict(summary: str) -> Verdict:
     advice = re.findall(r"^ \* (.+(?:\n [a-z].+)*)", summary, flags=re.MULTILINE)
     valid = values.get("Result is") == "VALID"
     reasons = () if valid else tuple([f"{name}: no" for name in failed] + [" ".join(each.split()) for each in advice])
-    return Verdict(valid, figures, reasons)
+    return LoadgenVerdict(valid, figures, reasons)
 
 
 def digits(accuracy_log: str) -> dict[int, int]:

@@ -17,14 +17,14 @@ from services.evaluator.client import Denoise
 from services.evaluator.data.dataset import Dataset
 from services.evaluator.in_process import Difference, difference
 from services.evaluator.measure import statistics
-from services.evaluator.measure.results import CLEAN, Cell, Confusion, Pair, Reliability
+from services.evaluator.measure.results import CLEAN, Cell, Confusion, PairedTest, Reliability
 
 Scores = NDArray[np.float32]
 
 CURVE = (1.0, 0.98, 0.96, 0.9, 0.8)  # shares of images that are read, for the error-reject curve
 
 
-class Gateway(Protocol):
+class HttpChain(Protocol):
     """What answers over HTTP."""
 
     def probabilities(self, images: Images, denoise: Denoise) -> Scores:
@@ -77,7 +77,7 @@ def grid(noises: Sequence[str], levels: Sequence[float]) -> list[Condition]:
 def observe(
     condition: Condition,
     dataset: Dataset,
-    gateway: Gateway,
+    gateway: HttpChain,
     chain: Chain,
     *,
     arms: Sequence[Denoise],
@@ -131,7 +131,7 @@ def cell(outcome: Outcome, arm: Denoise, labels: NDArray[np.int64]) -> Cell:
     )
 
 
-def pairs(outcome: Outcome, labels: NDArray[np.int64]) -> list[Pair]:
+def pairs(outcome: Outcome, labels: NDArray[np.int64]) -> list[PairedTest]:
     """Every two arms against each other, on the same images."""
     arms = list(outcome.scores)
     right = {arm: scores.argmax(axis=1) == labels for arm, scores in outcome.scores.items()}
@@ -140,7 +140,7 @@ def pairs(outcome: Outcome, labels: NDArray[np.int64]) -> list[Pair]:
         for second in arms[at + 1 :]:
             test = statistics.mcnemar(right[first], right[second])
             where = (outcome.condition.noise, outcome.condition.level)
-            found.append(Pair(*where, first, second, test.only_first, test.only_second, test.p_value))
+            found.append(PairedTest(*where, first, second, test.only_first, test.only_second, test.p_value))
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from services.core import metrics
 from services.core.images import encode_png
 from services.core.noise import Images
-from services.evaluator.client import NPY, Exchange, GatewayClient, as_npy, read_json
+from services.evaluator.client import NPY, GatewayClient, TimedAnswer, as_npy, read_json
 from services.evaluator.measure.experiment import Chain
 from services.evaluator.measure.results import Latency
 
@@ -65,7 +65,7 @@ def measure(case: Case, client: GatewayClient, advance: Callable[[int], None]) -
     for turn in itertools.islice(turns, min(20, case.requests)):  # connections, caches and thread pools warm up
         client.exchange(case.bodies[turn], case.content_type, **query)
 
-    def one(turn: int) -> tuple[Exchange, Sequence[int]]:
+    def one(turn: int) -> tuple[TimedAnswer, Sequence[int]]:
         exchange = client.exchange(case.bodies[turn], case.content_type, **query)
         advance(1)
         return exchange, case.digits[turn]
@@ -80,7 +80,7 @@ def measure(case: Case, client: GatewayClient, advance: Callable[[int], None]) -
     )
 
 
-def summary(case: Case, exchanges: Sequence[tuple[Exchange, Sequence[int]]], seconds: float) -> Latency:
+def summary(case: Case, exchanges: Sequence[tuple[TimedAnswer, Sequence[int]]], seconds: float) -> Latency:
     """Percentiles of the right answers, medians of what the gateway says about its stages."""
     answered = [(exchange, digits) for exchange, digits in exchanges if exchange.status == 200]
     answers = [(exchange, digits, read_json(exchange, count=case.images)) for exchange, digits in answered]

@@ -19,7 +19,7 @@ import numpy as np
 
 from services.core.images import encode_png
 from services.core.noise import NOISES
-from services.evaluator.client import Denoise, Exchange, GatewayClient, read_json
+from services.evaluator.client import Denoise, GatewayClient, TimedAnswer, read_json
 from services.evaluator.data import lines
 from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
@@ -121,7 +121,7 @@ class LineFindings:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class LineRead:
     """What the gateway read on one line."""
 
     number: str
@@ -199,7 +199,7 @@ def measure_speed(client: GatewayClient, dataset: Dataset, *, seed: int, request
     pictures = [png for png, _ in made(LineCondition("gaps", "gaussian", 0.5), dataset, 64, seed)]
     noisy = NOISES["gaussian"](dataset.images[:64], 0.5, np.random.default_rng(seed))
     digits = [encode_png(picture) for picture in noisy]
-    asks: dict[str, tuple[Callable[[bytes, str], Exchange], list[bytes]]]
+    asks: dict[str, tuple[Callable[[bytes, str], TimedAnswer], list[bytes]]]
     asks = {"digit": (client.exchange, digits), "line": (client.read_line, pictures)}
     spent: dict[str, list[float]] = {"digit": [], "line": []}
     for index in range(requests):
@@ -217,11 +217,11 @@ def measure_speed(client: GatewayClient, dataset: Dataset, *, seed: int, request
     return Speed(median["digit"], median["line"], CLIENTS, rates["digit"], rates["line"])
 
 
-def _ask(ask: Callable[[bytes, str], Exchange], body: bytes) -> Exchange:
+def _ask(ask: Callable[[bytes, str], TimedAnswer], body: bytes) -> TimedAnswer:
     return ask(body, "image/png")
 
 
-def _spent_ms(exchange: Exchange) -> float:
+def _spent_ms(exchange: TimedAnswer) -> float:
     if exchange.status != 200:
         raise GatewayError(f"the gateway answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}")
     return exchange.elapsed_ms
@@ -240,7 +240,7 @@ def measure_folder(client: GatewayClient, folder: Path, *, in_flight: int, progr
     return findings
 
 
-def cell(condition: LineCondition, arm: str, numbers: Sequence[str], reads: Sequence[Read]) -> LineCell:
+def cell(condition: LineCondition, arm: str, numbers: Sequence[str], reads: Sequence[LineRead]) -> LineCell:
     """Counts of one arm on one condition."""
     right = np.array([read.number == number for read, number in zip(reads, numbers, strict=True)])
     sure = np.array([read.confidence for read in reads])
@@ -298,21 +298,21 @@ def _observe(
 
 def _reads(
     client: GatewayClient, pictures: Sequence[bytes], arm: Denoise, in_flight: int, advance: Callable[[int], None]
-) -> Iterator[Read]:
+) -> Iterator[LineRead]:
     with ThreadPoolExecutor(in_flight) as pool:
         for read in pool.map(partial(read_one, client, arm), pictures):
             advance(1)
             yield read
 
 
-def read_one(client: GatewayClient, arm: Denoise, picture: bytes) -> Read:
+def read_one(client: GatewayClient, arm: Denoise, picture: bytes) -> LineRead:
     """What the gateway reads on one encoded picture."""
     exchange = client.read_line(picture, _kind(picture), denoise=arm)
     if exchange.status != 200:
         raise GatewayError(f"/v1/read answered {exchange.status}: {exchange.body[:300].decode(errors='replace')}")
     result = read_json(exchange, count=1)["results"][0]
     try:
-        return Read(str(result["number"]), float(result["confidence"]), bool(result["accepted"]))
+        return LineRead(str(result["number"]), float(result["confidence"]), bool(result["accepted"]))
     except (KeyError, TypeError, ValueError) as exc:
         raise GatewayError(f"the answer is not what docs/API.md promises: {exchange.body[:300]!r}") from exc
 

@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PairedTest:
     """Two arms on the same noisy images, by McNemar's test."""
 
     noise: str
@@ -157,7 +157,7 @@ class Results:
     dataset: dict[str, Any]
     models: dict[str, int]
     cells: list[Cell] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[PairedTest] = field(default_factory=list)
     confusions: list[Confusion] = field(default_factory=list)
     reliabilities: list[Reliability] = field(default_factory=list)
     qualities: list[Quality] = field(default_factory=list)
@@ -222,7 +222,7 @@ def read(path: Path) -> Results:
 
 _LISTS: dict[str, type] = {
     "cells": Cell,
-    "pairs": Pair,
+    "pairs": PairedTest,
     "confusions": Confusion,
     "reliabilities": Reliability,
     "qualities": Quality,

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import cast
 
-from services.core.lane import Answer, ClientEnd, Code, LaneProtocolError, Method
+from services.core.lane import ClientEnd, Code, LaneAnswer, LaneProtocolError, Method
 from services.gateway.models.transport import OTHER_PROTOCOL, RETRIED, CallFailedError, Metadata
 
 # As gRPC's retry policy in grpc_transport.py: five attempts.
@@ -72,14 +72,14 @@ class _Connection(asyncio.BufferedProtocol):
     def __init__(self, idle: "list[_Connection]") -> None:
         self._idle = idle
         self._end = ClientEnd()
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[LaneAnswer] | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether the next call may use it."""
         return not self._end.waiting and not self._transport.is_closing()
 
-    async def ask(self, method: Method, timeout_ms: int, request: bytes) -> Answer:
+    async def ask(self, method: Method, timeout_ms: int, request: bytes) -> LaneAnswer:
         """Send one call and wait for its answer."""
         if self._transport.is_closing():
             raise CallFailedError(Code.UNAVAILABLE, "the model server hung up")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from services.core.errors import ServiceError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.statuses import Code, StatusError, code_of
 from services.model_server.versions.repository import ModelRepository
 
@@ -15,10 +15,10 @@ Call = Callable[[Any, float | None], Any]
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
-class Counted:
+class CallCounter:
     """Wraps a call that runs a model: counts it, and times it when it went well."""
 
-    def __init__(self, models: ModelRepository, metrics: Metrics, entrypoint: str) -> None:
+    def __init__(self, models: ModelRepository, metrics: ServerMetrics, entrypoint: str) -> None:
         self._models = models
         self._metrics = metrics
         self._entrypoint = entrypoint

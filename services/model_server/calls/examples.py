@@ -6,7 +6,7 @@ import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import dtype_name, dtype_number
-from services.model_server.calls.prediction import Prediction, require_spec, resolved_spec
+from services.model_server.calls.prediction import PredictionCalls, require_spec, resolved_spec
 from services.model_server.signatures import (
     CLASSIFY_METHOD,
     DEFAULT_KEY,
@@ -23,9 +23,9 @@ CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
 
 
 class Examples:
-    """The three calls, on top of `Prediction`."""
+    """The three calls, on top of `PredictionCalls`."""
 
-    def __init__(self, prediction: Prediction, *, check_method: bool = False) -> None:
+    def __init__(self, prediction: PredictionCalls, *, check_method: bool = False) -> None:
         self._prediction = prediction
         self._check_method = check_method
 

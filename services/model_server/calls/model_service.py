@@ -4,7 +4,7 @@ import logging
 
 from services.core.errors import ServiceError
 from services.model_server.calls.prediction import require_spec
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.statuses import code_of
 from services.model_server.versions.repository import ModelRepository
 from services.pb import tfserving_pb2 as pb
@@ -19,7 +19,7 @@ def get_model_status(models: ModelRepository, request: pb.GetModelStatusRequest)
 
 
 def reload_config(
-    models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigRequest
+    models: ModelRepository, metrics: ServerMetrics, request: pb.ReloadConfigRequest
 ) -> tuple[pb.ReloadConfigResponse, ServiceError | None]:
     """ModelService.HandleReloadConfigRequest. The error is both in the response and the call's own outcome."""
     before = {name: metrics.value(name) for name in request.metric_names}

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.core.errors import InvalidInputError
 from services.core.tensors import to_proto
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.running.runners import Runner
 from services.model_server.signatures import Signature, check_method, pick, read_filter, read_inputs
 from services.model_server.statuses import Code, StatusError
@@ -20,14 +20,14 @@ SIGNATURE_DEF = "signature_def"
 _SIGNATURE_DEF_TYPE = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
-class Prediction:
+class PredictionCalls:
     """What gRPC and REST share. `deadline` is a time of `time.monotonic`, or None for a caller that waits for ever."""
 
     def __init__(
         self,
         models: ModelRepository,
         runner: Runner,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         *,
         as_content: bool = False,
         check_method: bool = False,

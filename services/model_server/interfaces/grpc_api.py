@@ -9,11 +9,11 @@ import grpc
 from google.protobuf.message import Message
 
 from services.core.errors import ServiceError
-from services.model_server.calls.counted import Call, Counted, parse
+from services.model_server.calls.counted import Call, CallCounter, parse
 from services.model_server.calls.examples import Examples
 from services.model_server.calls.model_service import get_model_status, reload_config
-from services.model_server.calls.prediction import Prediction
-from services.model_server.metrics import Metrics
+from services.model_server.calls.prediction import PredictionCalls
+from services.model_server.metrics import ServerMetrics
 from services.model_server.statuses import code_of, message_of
 from services.model_server.versions.repository import ModelRepository
 from services.pb import tfserving_pb2 as pb
@@ -24,14 +24,14 @@ _FOR_EVER_S = 365 * 24 * 3600.0
 
 
 def handlers(
-    prediction: Prediction,
+    prediction: PredictionCalls,
     examples: Examples,
     models: ModelRepository,
-    metrics: Metrics,
+    metrics: ServerMetrics,
     control: ThreadPoolExecutor,
 ) -> list[grpc.GenericRpcHandler]:
     """Both services; what probes ask is answered in `control`, so it never waits behind predictions."""
-    counted = Counted(models, metrics, "GRPC")
+    counted = CallCounter(models, metrics, "GRPC")
     prediction_service = {
         "Predict": unary(
             counted("Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)),
@@ -66,7 +66,9 @@ def handlers(
     ]
 
 
-def _reload(models: ModelRepository, metrics: Metrics, request: pb.ReloadConfigRequest) -> pb.ReloadConfigResponse:
+def _reload(
+    models: ModelRepository, metrics: ServerMetrics, request: pb.ReloadConfigRequest
+) -> pb.ReloadConfigResponse:
     response, error = reload_config(models, metrics, request)
     if error is not None:
         raise error

@@ -11,11 +11,11 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from services.core.errors import ConfigError, ServiceError
-from services.core.lane import Answer, Code, LaneProtocolError, Method, Request, ServerEnd
-from services.model_server.calls.counted import Counted, parse
+from services.core.lane import Code, LaneAnswer, LaneProtocolError, LaneRequest, Method, ServerEnd
+from services.model_server.calls.counted import CallCounter, parse
 from services.model_server.calls.model_service import get_model_status
-from services.model_server.calls.prediction import Prediction
-from services.model_server.metrics import Metrics
+from services.model_server.calls.prediction import PredictionCalls
+from services.model_server.metrics import ServerMetrics
 from services.model_server.statuses import code_of, message_of
 from services.model_server.versions.repository import ModelRepository
 from services.pb import tfserving_pb2 as pb
@@ -29,9 +29,9 @@ _BACKLOG = 128
 _PAUSE_S = 0.1  # before the next attempt, where no connection could be accepted
 
 
-def answers(prediction: Prediction, models: ModelRepository, metrics: Metrics) -> dict[Method, Handler]:
+def answers(prediction: PredictionCalls, models: ModelRepository, metrics: ServerMetrics) -> dict[Method, Handler]:
     """What the lane offers of the two services, counted as over gRPC."""
-    predict = Counted(models, metrics, "LANE")(
+    predict = CallCounter(models, metrics, "LANE")(
         "Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)
     )
     return {
@@ -114,15 +114,15 @@ class LaneServer:
             del self._connections[connection]
         connection.close()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: LaneRequest) -> LaneAnswer:
         deadline = time.monotonic() + request.timeout_ms / 1e3 if request.timeout_ms else None
         handler = self._handlers.get(request.method)
         if handler is None:
-            return Answer(Code.UNIMPLEMENTED, f"the lane has no method {request.method}".encode())
+            return LaneAnswer(Code.UNIMPLEMENTED, f"the lane has no method {request.method}".encode())
         try:
-            return Answer(Code.OK, handler(request.message, deadline).SerializeToString())
+            return LaneAnswer(Code.OK, handler(request.message, deadline).SerializeToString())
         except ServiceError as exc:
-            return Answer(Code(code_of(exc).value[0]), message_of(exc).encode())
+            return LaneAnswer(Code(code_of(exc).value[0]), message_of(exc).encode())
 
 
 def _listen(path: Path) -> socket.socket:

@@ -12,11 +12,11 @@ from services.core.errors import InvalidInputError, ServiceError, TooLargeError
 from services.model_server import metrics as metrics_module
 from services.model_server.calls.examples import Examples
 from services.model_server.calls.model_service import get_model_status
-from services.model_server.calls.prediction import SIGNATURE_DEF, Prediction
+from services.model_server.calls.prediction import SIGNATURE_DEF, PredictionCalls
 from services.model_server.interfaces.json_examples import classification_results, read_examples, regression_results
 from services.model_server.interfaces.json_tensors import read_tensors, write_tensors
 from services.model_server.interfaces.json_text import error_body, parse_object, status_body
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.signatures import DEFAULT_KEY, check_types
 from services.model_server.statuses import HTTP_CODES, Code, code_of
 from services.model_server.versions.repository import ModelRepository
@@ -45,10 +45,10 @@ class RestApi:
 
     def __init__(
         self,
-        prediction: Prediction,
+        prediction: PredictionCalls,
         examples: Examples,
         models: ModelRepository,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         *,
         metrics_path: str | None,
         timeout_s: float,

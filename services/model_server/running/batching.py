@@ -15,7 +15,7 @@ import numpy as np
 
 from services.core.errors import DeadlineError, InvalidInputError, ServiceError
 from services.model_server.engines.base import ComputeError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.running.batching_parameters import BatchingParameters
 from services.model_server.running.runners import Arrays
 from services.model_server.signatures import Signature
@@ -62,7 +62,7 @@ class _Batch:
 class BatchingRunner:
     """Joins rows of requests for the same signature and row shape."""
 
-    def __init__(self, parameters: BatchingParameters, metrics: Metrics) -> None:
+    def __init__(self, parameters: BatchingParameters, metrics: ServerMetrics) -> None:
         self._parameters = parameters
         self._metrics = metrics
         self._label = (parameters.thread_pool_name,)

@@ -10,7 +10,7 @@ import numpy as np
 
 from services.core.errors import ConfigError
 from services.model_server.engines.base import LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.model_config import read_text_proto
 from services.model_server.running.batching import BatchingRunner
 from services.model_server.running.batching_parameters import BatchingParameters
@@ -25,7 +25,7 @@ FILE_NAME = "batching_params.pbtxt"
 class PerModelRunner:
     """One runner for each version; of the common parameters only those of the threads count, as there."""
 
-    def __init__(self, common: BatchingParameters, metrics: Metrics, direct: DirectRunner) -> None:
+    def __init__(self, common: BatchingParameters, metrics: ServerMetrics, direct: DirectRunner) -> None:
         self._common = common
         self._metrics = metrics
         self._direct = direct

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.model_server.engines.base import LoadError
 from services.model_server.engines.choice import EngineOptions, load_engine
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.versions.digests import verify
 from services.model_server.versions.servable import Servable
 from services.model_server.versions.warmup import replay
@@ -16,7 +16,7 @@ from services.model_server.versions.warmup import replay
 class ServableLoader:
     """Callable: (model name, version, folder) -> Servable, or LoadError."""
 
-    metrics: Metrics
+    metrics: ServerMetrics
     engine: EngineOptions = field(default_factory=EngineOptions)
     warmup: bool = True
     warmup_iterations: int = 1

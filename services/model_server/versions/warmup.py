@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from services.core.errors import ServiceError
 from services.model_server.engines.base import LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.signatures import EXAMPLES, pick, read_filter, read_inputs, serialized_examples
 from services.model_server.versions.servable import Servable
 from services.pb import tfserving_pb2 as pb
@@ -38,7 +38,7 @@ def read_records(path: Path) -> Iterator[bytes]:
             file.seek(_FOOTER_BYTES, 1)
 
 
-def replay(servable: Servable, metrics: Metrics, *, iterations: int) -> None:
+def replay(servable: Servable, metrics: ServerMetrics, *, iterations: int) -> None:
     """Answer every recorded request; one that fails fails the load, for it would fail for clients too."""
     path = servable.path / FILE_NAME
     if not path.is_file():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.core.lane import MAX_MESSAGE_BYTES, Answer, ClientEnd, Code, LaneProtocolError, Request, ServerEnd
+from services.core.lane import MAX_MESSAGE_BYTES, ClientEnd, Code, LaneAnswer, LaneProtocolError, LaneRequest, ServerEnd
 
 MESSAGES = st.one_of(st.binary(max_size=300), st.integers(0, 3_000_000).map(bytes))
 
@@ -41,10 +41,10 @@ def test_calls_and_answers_arrive_as_they_were_however_the_bytes_are_cut(calls, 
     for method, timeout_ms, message, code, payload in calls:
         sent = client.call(method, timeout_ms, message)
         assert client.waiting
-        assert feed(server, sent, cuts) == [Request(method, timeout_ms, message)]
+        assert feed(server, sent, cuts) == [LaneRequest(method, timeout_ms, message)]
 
-        back = server.answer(Answer(code, payload))
-        assert feed(client, back, cuts) == [Answer(code, payload)]
+        back = server.answer(LaneAnswer(code, payload))
+        assert feed(client, back, cuts) == [LaneAnswer(code, payload)]
         assert not client.waiting
 
 
@@ -98,6 +98,6 @@ def test_each_end_keeps_the_order_of_call_and_answer():
     with pytest.raises(LaneProtocolError, match="a second call"):
         client.call(1, 0, b"")
     with pytest.raises(LaneProtocolError, match="an answer to no request"):
-        ServerEnd().answer(Answer(Code.OK, b""))
+        ServerEnd().answer(LaneAnswer(Code.OK, b""))
     with pytest.raises(LaneProtocolError, match="an answer to no call"):
         feed(ClientEnd(), b"\0")

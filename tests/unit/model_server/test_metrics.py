@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 
 
 def _samples(metrics):
@@ -14,7 +14,7 @@ def _samples(metrics):
 
 
 def test_counters_keep_their_name():
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.request_count.add(("denoiser", "OK"))
     metrics.request_count.add(("denoiser", "OK"))
 
@@ -24,7 +24,7 @@ def test_counters_keep_their_name():
 
 
 def test_histograms_are_cumulative_and_end_at_infinity():
-    metrics = Metrics()
+    metrics = ServerMetrics()
     for latency in (5.0, 10.0, 11.0, 1e12):
         metrics.request_latency.observe(("m", "Predict", "GRPC"), latency)
 
@@ -39,7 +39,7 @@ def test_histograms_are_cumulative_and_end_at_infinity():
 
 def test_a_label_may_hold_anything():
     """(The parser adds `_total` to a counter's name; on the page there is none.)"""
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.request_count.add(('a"b\\c\nd', "OK"))
 
     assert (":tensorflow:serving:request_count_total", ("model_name", 'a"b\\c\nd'), ("status", "OK")) in _samples(
@@ -48,7 +48,7 @@ def test_a_label_may_hold_anything():
 
 
 def test_totals_are_found_by_tensorflows_name():
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.request_count.add(("m", "OK"))
     metrics.request_count.add(("n", "NOT_FOUND"))
 

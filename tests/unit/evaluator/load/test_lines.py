@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from services.evaluator.client import Exchange
+from services.evaluator.client import TimedAnswer
 from services.evaluator.data import lines as made
 from services.evaluator.data.dataset import load
 from services.evaluator.data.lines import LineRecipe
@@ -39,7 +39,7 @@ class Reading:
         self.asked += 1
         result = {"index": 0, "number": "0" if place == 2 else number, "confidence": 0.5 if place == 1 else 0.95}
         body = json.dumps({"results": [result], "timings_ms": {"total": 1}}).encode()
-        return Exchange(200, body, elapsed_ms=1.0, request_bytes=1, response_bytes=len(body))
+        return TimedAnswer(200, body, elapsed_ms=1.0, request_bytes=1, response_bytes=len(body))
 
 
 def test_only_lines_read_rightly_and_surely_at_rest_are_taken(dataset, labelled):

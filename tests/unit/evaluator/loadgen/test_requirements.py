@@ -5,11 +5,11 @@ import argparse
 import pytest
 
 from services.evaluator.loadgen.__main__ import Run, requirement
-from services.evaluator.loadgen.logs import Verdict
+from services.evaluator.loadgen.logs import LoadgenVerdict
 
 
 def run(scenario, *, rate=0.0, valid=True, **figures):
-    return Run(scenario, rate, Verdict(valid, figures, ()), {}, "logs")
+    return Run(scenario, rate, LoadgenVerdict(valid, figures, ()), {}, "logs")
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from services.core.model_digest import stamps
-from services.evaluator.client import Exchange
+from services.evaluator.client import TimedAnswer
 from services.evaluator.data import lines as data
 from services.evaluator.data.dataset import Dataset
 from services.evaluator.data.lines import LineRecipe
 from services.evaluator.errors import DatasetError, GatewayError
 from services.evaluator.measure import lines
-from services.evaluator.measure.lines import LineCondition, Read, cell, edit_distance
+from services.evaluator.measure.lines import LineCondition, LineRead, cell, edit_distance
 from services.evaluator.progress import Progress
 from services.evaluator.report import lines as report
 
@@ -38,7 +38,7 @@ class FakeClient:
     def read_line(self, body, content_type, **query):
         self.asked.append(query | {"type": content_type})
         document = {"results": [self.answer], "timings_ms": {"total": 1}}
-        return Exchange(self.status, json.dumps(document).encode(), 2.0, len(body), 10)
+        return TimedAnswer(self.status, json.dumps(document).encode(), 2.0, len(body), 10)
 
     exchange = read_line
 
@@ -64,7 +64,12 @@ def test_edit_distance(one, other, distance):
 
 
 def test_a_cell_counts_whole_numbers_digits_counts_and_what_was_accepted():
-    reads = [Read("407", 0.9, True), Read("417", 0.8, True), Read("47", 0.3, False), Read("", 0.0, False)]
+    reads = [
+        LineRead("407", 0.9, True),
+        LineRead("417", 0.8, True),
+        LineRead("47", 0.3, False),
+        LineRead("", 0.0, False),
+    ]
 
     counted = cell(LineCondition("gaps"), "always", ["407"] * 4, reads)
 

@@ -8,7 +8,7 @@ import pytest
 from services.evaluator.errors import ReportError
 from services.evaluator.measure.compare import compare
 from services.evaluator.measure.requirements import requirement
-from services.evaluator.measure.results import Cell, Equality, Latency, Pair, Quality, Results
+from services.evaluator.measure.results import Cell, Equality, Latency, PairedTest, Quality, Results
 from services.evaluator.report import markdown
 
 
@@ -35,7 +35,7 @@ def results():
             cell("gaussian", 0.5, "never", 600),
             cell("gaussian", 0.5, "always", 970),
         ],
-        pairs=[Pair("gaussian", 0.5, "never", "always", 5, 375, 0.0)],
+        pairs=[PairedTest("gaussian", 0.5, "never", "always", 5, 375, 0.0)],
         qualities=[Quality("gaussian", 0.5, 100, 9.5, 18.25, 0.3, 0.8125)],
         latencies=[Latency("one PNG, one client", 1, 1, 1000, 2, 2.0, ms, {}, 300.0, 200.0, [(1.0, 2.0, 998)])],
         equality=Equality(4000, 0, 1e-7, 1e-5, True),

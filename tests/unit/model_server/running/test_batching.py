@@ -10,7 +10,7 @@ import pytest
 
 from services.core.errors import ConfigError, DeadlineError, InvalidInputError
 from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.running.batching import BatchingRunner
 from services.model_server.running.batching_parameters import BatchingParameters
 from services.model_server.running.per_model import PerModelRunner
@@ -77,7 +77,7 @@ def pool():
 
 
 def runner(**parameters):
-    return BatchingRunner(BatchingParameters(**parameters), Metrics())
+    return BatchingRunner(BatchingParameters(**parameters), ServerMetrics())
 
 
 def ask(batching, servable, x, names=("y",), deadline=None):
@@ -294,7 +294,7 @@ def test_without_batching_no_more_run_at_once_than_there_are_slots(engine, serva
 
 
 def per_model(common=None):
-    return PerModelRunner(common or BatchingParameters(num_batch_threads=3), Metrics(), DirectRunner(1))
+    return PerModelRunner(common or BatchingParameters(num_batch_threads=3), ServerMetrics(), DirectRunner(1))
 
 
 def test_per_model_parameters_are_those_of_the_versions_own_file(engine, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from services.core.model_digest import file_digests
 from services.model_server.engines.base import LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.versions.loading import ServableLoader
 from services.model_server.versions.storage import find_versions
 from services.pb import tfserving_pb2 as pb
@@ -16,7 +16,7 @@ from tests.support.model_server import write_scale_model
 
 @pytest.fixture
 def load():
-    return ServableLoader(metrics=Metrics())
+    return ServableLoader(metrics=ServerMetrics())
 
 
 def saved_model(folder, **definitions):

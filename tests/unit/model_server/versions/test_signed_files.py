@@ -11,7 +11,7 @@ from services.core.errors import ConfigError
 from services.model_server.app import ModelServer
 from services.model_server.config import ServerConfig
 from services.model_server.engines.base import LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.versions.loading import ServableLoader
 from services.model_server.versions.signed_files import signature_check
 from tests.support.model_server import write_scale_model
@@ -37,7 +37,7 @@ def signer(keys):
 
 @pytest.fixture
 def load(keys):
-    return ServableLoader(metrics=Metrics(), verify_signature=signature_check(keys[1]))
+    return ServableLoader(metrics=ServerMetrics(), verify_signature=signature_check(keys[1]))
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_the_librarys_own_tool_signs_for_us_and_checks_ours(load, folder, keys, 
 def test_without_the_flag_nothing_is_checked(folder):
     (folder / "model.sig").unlink()
 
-    assert ServableLoader(metrics=Metrics())("scale", 1, folder).version == 1
+    assert ServableLoader(metrics=ServerMetrics())("scale", 1, folder).version == 1
 
 
 def test_a_key_that_cannot_be_checked_with_ends_the_start(tmp_path, folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from services.model_server.engines.base import ComputeError, LoadError
-from services.model_server.metrics import Metrics
+from services.model_server.metrics import ServerMetrics
 from services.model_server.versions.servable import Servable
 from services.model_server.versions.warmup import FILE_NAME, read_records, replay
 from services.pb import tfserving_pb2 as pb
@@ -49,13 +49,13 @@ def test_each_request_is_replayed(servable):
     requests = [predict_request("m", x=np.float32([n])) for n in (1, 2)]
     write(servable, b"".join(record(log_of(request)) for request in requests))
 
-    replay(servable, Metrics(), iterations=2)
+    replay(servable, ServerMetrics(), iterations=2)
 
     assert servable.engine.calls == [("serving_default", [n], ["y"]) for n in (1.0, 1.0, 2.0, 2.0)]
 
 
 def test_no_file_is_no_warm_up(servable):
-    replay(servable, Metrics(), iterations=1)
+    replay(servable, ServerMetrics(), iterations=1)
 
     assert servable.engine.calls == []
 
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_replayed_fails_the_load(servable, content, compla
     write(servable, content)
 
     with pytest.raises(LoadError, match=complaint):
-        replay(servable, Metrics(), iterations=1)
+        replay(servable, ServerMetrics(), iterations=1)
 
 
 def test_a_request_the_model_fails_on_fails_the_load(servable):
@@ -86,7 +86,7 @@ def test_a_request_the_model_fails_on_fails_the_load(servable):
 
     servable.engine.run = fail
     with pytest.raises(LoadError, match=r"warm-up request 1 of .*: out of luck"):
-        replay(servable, Metrics(), iterations=1)
+        replay(servable, ServerMetrics(), iterations=1)
 
 
 def test_records_are_read_one_by_one(tmp_path):
@@ -116,6 +116,6 @@ def test_classify_regress_and_multi_inference_are_replayed_too(tmp_path):
     (tmp_path / FILE_NAME).parent.mkdir()
     write(servable, b"".join(record(log.SerializeToString()) for log in logs))
 
-    replay(servable, Metrics(), iterations=1)
+    replay(servable, ServerMetrics(), iterations=1)
 
     assert calls == [("regress", [b"one", b"two"], ["outputs"])] * 3
