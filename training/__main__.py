@@ -23,7 +23,7 @@ from training.config import RECIPES, SIZES, TrainingConfig
 from training.data.dataset import load_mnist, mnist_path, split
 from training.data.extra import load_extra
 from training.errors import GateError, TrainingError
-from training.release.signing import Signer
+from training.release.signing import Signer, add_passphrase_file
 from training.tracking import Tracker
 
 SHIPPED_RECIPE = "default"
@@ -70,7 +70,7 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
     if config.extra:
         data = replace(data, extra=load_extra(Path(config.extra)))
     tracker = Tracker.open(args.mlflow) if args.mlflow else None
-    signer = Signer.open(args.sign) if args.sign else None
+    signer = Signer.open(args.sign, args.key_passphrase_file) if args.sign else None
     from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         help="keep the run in MLflow too: sqlite:///runs/mlflow.db, or a server's address",
     )
     parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what is published with this private key (PEM)")
+    add_passphrase_file(parser)
     parser.add_argument("--note", help="a sentence for the model cards")
     parser.add_argument("--no-publish", action="store_true", help="measure only")
     parser.add_argument("--force", action="store_true", help="publish even a pair that the release gate refuses")

@@ -2,16 +2,21 @@
 
 python -m training.release.signing key.pem                          # the newest version of both models
 python -m training.release.signing key.pem models/denoiser/4        # this one
+python -m training.release.signing key.pem --key-passphrase-file passphrase.txt
+
+The passphrase of an encrypted key comes from a file or from CLEARDIGITS_KEY_PASSPHRASE, never from the command line,
+which other users of the machine can read.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from services.core.model_digest import SIGNATURE_FILE, newest
 from training.errors import SigningError, TrainingError
@@ -20,24 +25,33 @@ if TYPE_CHECKING:  # optional: requirements/signing.txt
     from model_signing.signing import Config
 
 
+PASSPHRASE = "CLEARDIGITS_KEY_PASSPHRASE"
+PASSPHRASE_FILE = "--key-passphrase-file"
+
+
 class Signer:
-    """A private key on an elliptic curve (P-256, P-384 or P-521), in PEM and not encrypted."""
+    """A private key on an elliptic curve (P-256, P-384 or P-521), in PEM, encrypted or not."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
     @classmethod
-    def open(cls, key: Path) -> Self:
-        """Before a long run, so that it does not end without a key; SigningError says what is wrong."""
+    def open(cls, key: Path, passphrase_file: Path | None = None) -> Self:
+        """Before a long run, so that it does not end without a key; SigningError says what is wrong.
+
+        An encrypted key's passphrase is read from the file, else from CLEARDIGITS_KEY_PASSPHRASE.
+        """
         try:
             from model_signing import hashing, signing
         except ImportError as exc:
             command = f"{sys.executable} -m pip install --require-hashes -r requirements/signing.txt"
             raise SigningError(f"signing needs packages of its own ({exc}): {command}") from exc
+        passphrase: Any = _passphrase(passphrase_file)  # bytes: the library says str, which its own call refuses
         try:
-            config = signing.Config().use_elliptic_key_signer(private_key=key)
+            config = signing.Config().use_elliptic_key_signer(private_key=key, password=passphrase)
         except (OSError, ValueError, TypeError, AttributeError) as exc:  # encrypted; not on a curve
-            raise SigningError(f"{key} is no private key to sign with: {exc}") from exc
+            hint = f" ({PASSPHRASE_FILE} or {PASSPHRASE})" if passphrase is None and "encrypted" in str(exc) else ""
+            raise SigningError(f"{key} is no private key to sign with: {exc}{hint}") from exc
         files = hashing.Config().set_ignored_paths(paths=[SIGNATURE_FILE], ignore_git_paths=False)
         return cls(config.set_hashing_config(files))
 
@@ -58,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("key", type=Path, help="the private key, in PEM")
     parser.add_argument("folders", type=Path, nargs="*", help="of versions (default: the newest of both models)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
+    add_passphrase_file(parser)
     args = parser.parse_args(argv)
     try:
-        signer = Signer.open(args.key)
+        signer = Signer.open(args.key, args.key_passphrase_file)
         for folder in args.folders or _newest(args.models):
             signer.sign(folder)
             print(f"signed {folder}")
@@ -68,6 +83,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_status
     return 0
+
+
+def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
+    """The option, for every command that signs."""
+    parser.add_argument(
+        PASSPHRASE_FILE, type=Path, metavar="FILE", help=f"the passphrase of an encrypted key (default: {PASSPHRASE})"
+    )
+
+
+def _passphrase(file: Path | None) -> bytes | None:
+    if file is None:
+        return os.environ[PASSPHRASE].encode() if os.environ.get(PASSPHRASE) else None
+    try:
+        passphrase = file.read_bytes().rstrip(b"\r\n")
+    except OSError as exc:
+        raise SigningError(f"{PASSPHRASE_FILE} {file}: {exc.strerror or exc}") from exc
+    if not passphrase:
+        raise SigningError(f"{PASSPHRASE_FILE} {file}: no passphrase in it")
+    return passphrase
 
 
 def _newest(models: Path) -> list[Path]:

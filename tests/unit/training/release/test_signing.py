@@ -54,11 +54,47 @@ def test_what_cannot_be_signed_with_is_one_message(models, keys, tmp_path, capsy
 
     for key in (tmp_path / "gone.pem", keys[1], encrypted, rsa, tmp_path):
         assert main([str(key), "--models", str(models)]) == 1
-        assert f"error: {key} is no private key to sign with" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"error: {key} is no private key to sign with" in said
+        assert ("(--key-passphrase-file or CLEARDIGITS_KEY_PASSPHRASE)" in said) is (key == encrypted)
     assert main([str(keys[0]), "--models", str(tmp_path / "none")]) == 1
     assert "holds no version" in capsys.readouterr().err
     assert main([str(keys[0]), str(models / "denoiser/11")]) == 1
     assert "denoiser/11 cannot be signed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_an_encrypted_key_signs_with_its_passphrase(models, tmp_path, monkeypatch, source):
+    private, public = write_keys(tmp_path / "encrypted", password="pass wörd".encode())
+    arguments = [str(private), "--models", str(models)]
+    if source == "file":
+        file = tmp_path / "passphrase"
+        file.write_text("pass wörd\n", encoding="utf-8")
+        arguments += ["--key-passphrase-file", str(file)]
+    else:
+        monkeypatch.setenv("CLEARDIGITS_KEY_PASSPHRASE", "pass wörd")
+
+    assert main(arguments) == 0
+    signature_check(public)(models / "denoiser/10")
+
+
+def test_a_wrong_or_missing_passphrase_is_one_message_that_does_not_tell_it(models, keys, tmp_path, capsys):
+    encrypted, _ = write_keys(tmp_path / "encrypted", password=b"secret")
+    wrong, empty = tmp_path / "wrong", tmp_path / "empty"
+    wrong.write_text("hunter2")
+    empty.write_text("\n")
+
+    for key, file, message in (
+        (encrypted, wrong, f"{encrypted} is no private key to sign with: "),
+        (keys[0], wrong, f"{keys[0]} is no private key to sign with: "),
+        (encrypted, empty, f"--key-passphrase-file {empty}: no passphrase in it"),
+        (encrypted, tmp_path / "gone", f"--key-passphrase-file {tmp_path}/gone: No such file"),
+    ):
+        assert main([str(key), "--models", str(models), "--key-passphrase-file", str(file)]) == 1
+        said = capsys.readouterr().err
+        assert f"error: {message}" in said
+        assert said.count("\n") == 1
+        assert "hunter2" not in said
 
 
 def test_a_run_is_not_begun_with_a_key_that_cannot_sign(tmp_path, monkeypatch, capsys):
