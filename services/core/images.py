@@ -67,9 +67,9 @@ def decode(data: bytes, *, max_pixels: int, budget: Budget | None = None) -> np.
     return _turned(picture, header.orientation)
 
 
-def decode_small(data: bytes, *, max_pixels: int) -> np.ndarray:
+def decode_small(data: bytes, *, max_pixels: int, max_width: int = small_png.MAX_SIDE) -> np.ndarray:
     """`decode` for files that cost microseconds, judged by content; NotSmallError for all others."""
-    picture = small_png.decode(data)
+    picture = small_png.decode(data, max_width=max_width)
     if picture is None and not is_image(data):
         read_header(data)  # says what is wrong, and needs no decoder for it
     if picture is None or picture.shape[0] * picture.shape[1] > max_pixels:

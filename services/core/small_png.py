@@ -1,4 +1,4 @@
-"""A decoder of its own for what most requests are: an 8-bit PNG of at most 64 x 64, not interlaced, without extras.
+"""A decoder of its own for what most requests are: a small 8-bit PNG, not interlaced, without extras.
 
 What it costs is known before it begins, so it may run on an event loop: no chunk is longer than the file, and no more
 bytes are inflated than the picture has. Lines that are stored as they are need no more than NumPy. Those with filters
@@ -14,7 +14,7 @@ import zlib
 import cv2
 import numpy as np
 
-MAX_SIDE = 64
+MAX_SIDE = 64  # of a digit's picture; a line's is as tall
 MAX_BYTES = 32 * 1024  # of a file: 64 x 64 RGBA pixels that do not compress take 16.5 KB
 
 _START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -25,13 +25,13 @@ _CHANNELS = {0: 1, 2: 3, 6: 4}  # by colour type: grey, RGB, RGBA
 _LAST_FILTER = 4  # Paeth
 
 
-def decode(data: bytes) -> np.ndarray | None:
+def decode(data: bytes, *, max_width: int = MAX_SIDE) -> np.ndarray | None:
     """uint8 (h, w) grey, (h, w, 3) BGR or (h, w, 4) BGRA; None for the general decoder."""
     if not data.startswith(_START) or len(data) > MAX_BYTES or not data.endswith(_END):
         return None
     width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
     channels = _CHANNELS.get(colour)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and depth == 8 and not interlaced and channels):
+    if not (0 < width <= max_width and 0 < height <= MAX_SIDE and depth == 8 and not interlaced and channels):
         return None
     compressed = _only_idat(data)
     if compressed is None:

@@ -16,6 +16,7 @@ from services.core.compression import inflate, is_encoded
 from services.core.errors import TooLargeError
 from services.core.images import NotSmallError, decode_small
 from services.core.lines.strip import Strip
+from services.core.small_png import MAX_SIDE
 from services.gateway.admission.context import Request
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.decoding.frames import Frame, Part
@@ -38,6 +39,7 @@ SMALL_BYTES = 16 * 1024  # of a body, before and after it is inflated
 SMALL_PICTURES = 8  # encoded, in one body or answer
 SMALL_RESULTS = 64  # in one answer
 SMALL_LINES = 1  # the same for lines: finding one takes a millisecond
+SMALL_LINE_PX = 256  # width of the picture of one
 
 
 Found = TypeVar("Found", bound=tuple[Sized, object])
@@ -85,7 +87,7 @@ class Intake:
         """The strip of each picture of a request for numbers, None where it shows no line, and its options."""
         small = self._small(body, encoding)
         if small is not None:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
             try:
                 return read_lines(small, content_type, query=query, limits=self._limits, decode=decode)
             except NotSmallError:
@@ -100,7 +102,7 @@ class Intake:
         """A request of the Open Inference Protocol for numbers."""
         small = self._small(body, encoding)
         if small is not None:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
             try:
                 return read_numbers_request(small, header_length, limits=self._limits, decode=decode)
             except NotSmallError:
@@ -124,7 +126,7 @@ class Intake:
     async def model_infer(self, body: bytes, *, until_s: float) -> ModelInfer | NumbersInfer:
         """A message of gRPC, which has undone its compression: for digits or for numbers."""
         if len(body) <= SMALL_BYTES:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES).decode
+            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
             try:
                 return read_call(parsed(pb.ModelInferRequest, body), limits=self._limits, decode=decode)
             except NotSmallError:
@@ -195,15 +197,16 @@ async def decoded(read: Callable[..., Awaitable[Found]], request: Request, metri
 class _SmallPictures:
     """Decodes a few small pictures; NotSmallError otherwise."""
 
-    def __init__(self, limits: Limits, most: int = SMALL_PICTURES) -> None:
+    def __init__(self, limits: Limits, most: int = SMALL_PICTURES, max_width: int = MAX_SIDE) -> None:
         self._max_pixels = limits.max_pixels
+        self._max_width = max_width
         self._left = most
 
     def decode(self, data: bytes) -> np.ndarray:
         self._left -= 1
         if self._left < 0:
             raise NotSmallError
-        return decode_small(data, max_pixels=self._max_pixels)
+        return decode_small(data, max_pixels=self._max_pixels, max_width=self._max_width)
 
 
 def _lines(answer: Frame) -> tuple[list[Strip | None], LineOptions]:

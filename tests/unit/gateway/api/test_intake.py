@@ -109,6 +109,28 @@ def test_other_formats_are_never_decoded_on_the_event_loop(extension, pictures):
     assert images.shape == (1, 28, 28, 1)
 
 
+def test_one_small_picture_of_a_line_is_read_on_the_event_loop():
+    picture = np.zeros((48, 200), np.uint8)
+    cv2.putText(picture, "40718", (12, 38), cv2.FONT_HERSHEY_SIMPLEX, 1.1, 255, 3, cv2.LINE_AA)
+
+    async def read(decoders: Decoders, body: bytes):
+        try:
+            intake = Intake(decoders, Limits())
+            return await intake.read(
+                body, content_type="image/png", encoding=None, query={}, until_s=time.monotonic() + 60
+            )
+        finally:
+            await decoders.close()
+
+    (strip,), _ = asyncio.run(read(NoDecoders(TASKS), encoded(picture)))
+    (same,), _ = asyncio.run(read(Decoders(TASKS), encoded(picture) + bytes(20_000)))
+
+    assert strip is not None and same is not None
+    np.testing.assert_array_equal(strip.image, same.image)
+    with pytest.raises(AssertionError, match="event loop"):
+        asyncio.run(read(NoDecoders(TASKS), encoded(np.pad(picture, ((0, 0), (0, 57))))))
+
+
 def test_gzip_is_undone_in_either_place(pictures):
     images = np.tile(pictures, (10, 1, 1))
 
