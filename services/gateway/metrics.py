@@ -1,6 +1,7 @@
 """What Prometheus sees at /metrics. With several workers the numbers are kept in files and added up when asked for."""
 
 import os
+from collections import Counter as Tally
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.core.noise_level import estimate
-from services.gateway.histograms import BatchHistogram
+from services.gateway.histograms import Add, BatchHistogram, adding
 from services.gateway.reading.chain import Reading
 from services.gateway.reading.numbers import Cleaned, LineReading, Scores
 from services.gateway.shadow_metrics import ShadowMetrics
@@ -52,10 +53,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         named: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("cleardigits_requests", "Requests answered.", ["route", "status"], **named)
-        self._request_seconds = Histogram(
+        self._request_seconds = BatchHistogram(
             "cleardigits_request_seconds", "From first byte to answer.", ["route", "size"], buckets=_SECONDS, **named
         )
-        stages = Histogram(
+        stages = BatchHistogram(
             "cleardigits_stage_seconds",
             "Time in a stage: decode for each request, queue for each request, denoise and classify for each call.",
             ["stage"],
@@ -65,10 +66,12 @@ class Metrics:
         self._decode, self._queue = stages.labels("decode"), stages.labels("queue")
         self._denoise, self._classify = stages.labels("denoise"), stages.labels("classify")
         self._segment = stages.labels("segment")
-        self._batch = Histogram("cleardigits_batch_images", "Images in a call.", buckets=_IMAGES, **named)
-        self._waiting = Gauge("cleardigits_queue_images", "Images that wait.", multiprocess_mode="livesum", **named)
-        self._in_flight = Gauge(
-            "cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named
+        self._batch = BatchHistogram("cleardigits_batch_images", "Images in a call.", buckets=_IMAGES, **named)
+        self._add_waiting = adding(
+            Gauge("cleardigits_queue_images", "Images that wait.", multiprocess_mode="livesum", **named)
+        )
+        self._add_in_flight = adding(
+            Gauge("cleardigits_in_flight_requests", "Requests under way.", multiprocess_mode="livesum", **named)
         )
         self.rejected = Counter("cleardigits_rejected", "Requests refused by choice.", ["reason"], **named)
         self._confidence = BatchHistogram(
@@ -96,7 +99,7 @@ class Metrics:
         )
         self.captures = Counter("cleardigits_captures", "Pictures kept for labelling, or not.", ["outcome"], **named)
         digits = Counter("cleardigits_digits", "Digits read.", ["digit"], **named)
-        self._digits = [digits.labels(str(digit)) for digit in range(_DIGITS)]
+        self._add_digits = [adding(digits.labels(str(digit))) for digit in range(_DIGITS)]
         self._model_info = Gauge(
             "cleardigits_model_info",
             "1 for the version that answered last; for each label where requests are split.",
@@ -139,7 +142,7 @@ class Metrics:
             multiprocess_mode="max",
             **named,
         ).set(worker_restarts)
-        self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}  # labels() is slow to look them up
+        self._children: dict[tuple[str, int, str], tuple[Add, BatchHistogram]] = {}  # labels() is slow to look them up
         self._quality: dict[str, _Quality] = {}  # likewise, by version of the classifier
         self._versions: dict[tuple[str, str], int] = {}  # (model, label) -> the version that answered last
         for model in ("denoiser", "classifier"):
@@ -147,18 +150,18 @@ class Metrics:
 
     def request_began(self) -> None:
         """A request is under way."""
-        self._in_flight.inc()
+        self._add_in_flight(1)
 
     def request_ended(self, route: str, status: int, total_s: float, images: int = 0) -> None:
         """A request for so many images was answered."""
         size = _size(images)
         children = self._children.get((route, status, size))
         if children is None:
-            children = self._requests.labels(route, str(status)), self._request_seconds.labels(route, size)
+            children = adding(self._requests.labels(route, str(status))), self._request_seconds.labels(route, size)
             self._children[route, status, size] = children
-        children[0].inc()
+        children[0](1)
         children[1].observe(total_s)
-        self._in_flight.dec()
+        self._add_in_flight(-1)
 
     def decoded(self, spent_s: float) -> None:
         """A body became images."""
@@ -171,13 +174,12 @@ class Metrics:
 
     def queue_changed(self, by: int) -> None:
         """So many more images wait, or fewer."""
-        self._waiting.inc(by)
+        self._add_waiting(by)
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call of the chain begins with so many images, whose callers waited so long."""
         self._batch.observe(images)
-        for waited in waited_s:
-            self._queue.observe(waited)
+        self._queue.observe_all(waited_s)
 
     def batch_read(self, reading: Reading) -> None:
         """A call of the chain ended well."""
@@ -186,9 +188,8 @@ class Metrics:
             self._answered_by("denoiser", reading.denoiser_version, reading.label)
         self._classify.observe(reading.timings_ms["classify"] / 1e3)
         self._answered_by("classifier", reading.classifier_version, reading.label)
-        for digit, count in enumerate(np.bincount(reading.digits, minlength=_DIGITS).tolist()):
-            if count:
-                self._digits[digit].inc(count)
+        for digit, count in Tally(reading.digits.tolist()).items():
+            self._add_digits[digit](count)
 
     def line_read(self, reading: LineReading, label: str) -> None:
         """A line went through the chain."""
@@ -204,7 +205,9 @@ class Metrics:
 
     def lines(self, stage: str) -> "LineMetrics":
         """What sees the calls of one batcher of strips or pieces."""
-        return LineMetrics(self._waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage])
+        return LineMetrics(
+            self._add_waiting, self._queue, {"denoise": self._denoise, "classify": self._classify}[stage]
+        )
 
     def pictures_read(self, images: np.ndarray, reading: Reading, min_confidence: float) -> None:
         """A call of the chain, as far as it says something of quality: no label is needed for these."""
@@ -291,17 +294,16 @@ def _size(images: int) -> str:
 class LineMetrics:
     """Calls for lines, beside those for digits: how many wait, how long, how long a call takes."""
 
-    def __init__(self, waiting: Gauge, queue: Histogram, stage: Histogram) -> None:
-        self._waiting, self._queue, self._stage = waiting, queue, stage
+    def __init__(self, add_waiting: Add, queue: BatchHistogram, stage: BatchHistogram) -> None:
+        self._add_waiting, self._queue, self._stage = add_waiting, queue, stage
 
     def queue_changed(self, by: int) -> None:
         """So many more wait, or fewer."""
-        self._waiting.inc(by)
+        self._add_waiting(by)
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call begins, for callers who waited so long."""
-        for waited in waited_s:
-            self._queue.observe(waited)
+        self._queue.observe_all(waited_s)
 
     def batch_read(self, answer: Cleaned | Scores) -> None:
         """A call ended well."""
