@@ -6,6 +6,8 @@ and the decoder sees only what the walk has kept of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -75,6 +77,22 @@ def decode_small(data: bytes, *, max_pixels: int, max_width: int = small_png.MAX
     if picture is None or picture.shape[0] * picture.shape[1] > max_pixels:
         raise NotSmallError
     return picture
+
+
+@dataclass(slots=True)
+class SmallPictures:
+    """`decode_small` for as many pictures of one request as are left; NotSmallError for more."""
+
+    left: int
+    max_pixels: int
+    max_width: int
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """The next one."""
+        self.left -= 1
+        if self.left < 0:
+            raise NotSmallError
+        return decode_small(data, max_pixels=self.max_pixels, max_width=self.max_width)
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -27,10 +27,8 @@ class Deadline:
         return cls((time.monotonic() if started_s is None else started_s) + budget_s, budget_s)
 
     @classmethod
-    def from_header(cls, value: str | None, *, default_ms: int, most_ms: int, started_s: float | None = None) -> Self:
-        """From `Request-Timeout-Ms`: absent means the default, more than the cap means the cap."""
-        if value is None:
-            return cls.after(default_ms / 1e3, started_s=started_s)
+    def from_header(cls, value: str, *, most_ms: int, started_s: float | None = None) -> Self:
+        """From `Request-Timeout-Ms`; more than the cap means the cap."""
         if not (value.isascii() and value.isdecimal() and len(value) <= 9 and int(value) > 0):
             raise InvalidInputError(f"{HEADER}: {value[:40]!r} is not a whole number of milliseconds above 0")
         return cls.after(min(int(value), most_ms) / 1e3, started_s=started_s)

@@ -87,7 +87,9 @@ class Gateway:
         inference = Inference(models, numbers, readiness, self.limits, self.metrics)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
-            *Recognize(intake, self.reader, names, self.metrics, config.min_confidence, self.captures).operations(),
+            *Recognize(
+                intake, self.reader, names, config.min_confidence, self.limits.max_answer_bytes, self.captures
+            ).operations(),
             *Feedback(self.captures).operations(),
             *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
             *Numbers(numbers, inference, intake).operations(),

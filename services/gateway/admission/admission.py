@@ -4,6 +4,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.core.errors import DeadlineError, ModelRefusedError, OverloadedError, RateLimitedError, ServiceError
@@ -14,6 +15,7 @@ from services.gateway.admission.rate_limit import Buckets, RateLimiter
 from services.gateway.config import GatewayConfig
 from services.gateway.deadlines import HEADER, Deadline
 from services.gateway.metrics import Metrics
+from services.gateway.models.transport import CallContext
 from services.gateway.split import Split
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
@@ -80,8 +82,7 @@ class Admission:
             headers=headers,
             client=self._address(headers, address),
             started_s=started_s,
-            metadata=metadata,
-            deadline=Deadline.after(self._config.request_timeout_ms / 1e3, started_s=started_s),
+            call=CallContext(Deadline.after(self._config.request_timeout_ms / 1e3, started_s=started_s), metadata),
             span=span,
         )
 
@@ -93,14 +94,14 @@ class Admission:
             if self._limiter is not None:
                 self._limiter.take(request.client)
         if _DEADLINE in request.headers:
-            request.deadline = Deadline.from_header(
+            deadline = Deadline.from_header(
                 request.headers[_DEADLINE],
-                default_ms=self._config.request_timeout_ms,
                 most_ms=self._config.max_request_timeout_ms,
                 started_s=request.started_s,
             )
-        if request.method == "POST":
-            request.label = self._split.label_of(request.headers, request.id)
+            request.call = replace(request.call, deadline=deadline)
+        if request.method == "POST" and (label := self._split.label_of(request.headers, request.id)):
+            request.call = replace(request.call, label=label)
 
     def refused(self, error: ServiceError) -> None:
         """Count the refusals that are a choice, of the gateway or of a model server, rather than a mistake."""
@@ -112,9 +113,11 @@ class Admission:
     def leave(self, request: Request, status: int) -> None:
         """Count the request, and write its line."""
         total_s = time.monotonic() - request.started_s
+        if "decode" in request.timings_ms:
+            self._metrics.decoded(request.timings_ms["decode"] / 1e3)
         self._metrics.request_ended(request.route, status, total_s, request.images)
-        if request.label and request.images:
-            self._metrics.label_answered(request.label, status, total_s)
+        if request.call.label and request.images:
+            self._metrics.label_answered(request.call.label, status, total_s)
         if self.tracing is not None and request.span is not None:
             self.tracing.end(request.span, request, status)
         wanted = self._config.access_log
@@ -129,8 +132,8 @@ class Admission:
                 "images": request.images,
                 "total_ms": round(1e3 * total_s, 2),
             }
-            if request.label:
-                fields["label"] = request.label
+            if request.call.label:
+                fields["label"] = request.call.label
             for stage, spent_ms in request.timings_ms.items():
                 fields[f"{stage}_ms"] = spent_ms
             # Probes come every few seconds, and are always the same while all is well.

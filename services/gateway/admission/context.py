@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 from services.core.errors import InvalidInputError
 from services.core.lane import Code
-from services.gateway.deadlines import Deadline
-from services.gateway.models.transport import CallContext, Metadata
+from services.gateway.models.transport import CallContext
 
 if TYPE_CHECKING:  # never imported unless its environment variables ask for it
     from opentelemetry.trace import Span
@@ -28,22 +27,15 @@ class Request:
     headers: Mapping[str, str]  # lower-case names; lines of one name are joined with commas
     client: str  # its address; the name of its key once that was checked
     started_s: float  # on the monotonic clock
-    metadata: Metadata  # travels to the model servers
-    deadline: Deadline  # the default until admission has read the request's own
+    call: CallContext  # what calls of models for it carry; the default deadline until admission has read its own
     route: str = "other"
     arguments: Mapping[str, str] = field(default_factory=dict)  # what the route's placeholders stand for
     body: bytes = b""
     images: int = 0
-    label: str = ""  # whose models answer it, where there is a choice
     timings_ms: dict[str, float] = field(default_factory=dict)
     client_gone: bool = False
     span: "Span | None" = None
     _query: dict[str, str] | None = None
-
-    @property
-    def call(self) -> CallContext:
-        """What calls of models made for this request carry."""
-        return CallContext(self.deadline, self.metadata, self.label)
 
     def timings_until_now(self) -> dict[str, float]:
         """The stages that were gone through, and all of it, in milliseconds."""

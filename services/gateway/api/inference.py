@@ -98,13 +98,12 @@ class Inference:
     ) -> Inferred:
         """Run a model that `find` found."""
         request.images = len(asked.images)
-        call = request.call
         if version and name != CHAIN:  # a model's version that is named goes before any label
-            request.label, call = "", replace(call, version=int(version))
+            request.call = replace(request.call, label="", version=int(version))
         started_s = time.monotonic()
         try:
             self._check(asked, model)
-            made = await model.infer(asked.images, asked.parameters, call=call)
+            made = await model.infer(asked.images, asked.parameters, call=request.call)
         except (ServiceError, asyncio.CancelledError):
             self._metrics.inference_failed(name, time.monotonic() - started_s)
             raise

@@ -14,14 +14,14 @@ import numpy as np
 
 from services.core.compression import inflate, is_encoded
 from services.core.errors import TooLargeError
-from services.core.images import NotSmallError, decode_small
+from services.core.images import NotSmallError, SmallPictures
 from services.core.lines.strip import Strip
 from services.core.small_png import MAX_SIDE
 from services.gateway.admission.context import Request
 from services.gateway.decoding.decoders import Decoders
 from services.gateway.decoding.frames import Frame, Part
 from services.gateway.limits import Limits
-from services.gateway.messages.bodies import read_request
+from services.gateway.messages.bodies import Decode, read_request
 from services.gateway.messages.line_bodies import read_lines
 from services.gateway.messages.line_options import LineOptions
 from services.gateway.messages.oip import InferRequest, read_infer_request
@@ -29,9 +29,8 @@ from services.gateway.messages.oip_grpc import ModelInfer, parsed
 from services.gateway.messages.oip_grpc_numbers import NumbersInfer, read_call
 from services.gateway.messages.oip_numbers import Reply, read_numbers_request
 from services.gateway.messages.options import Options, options_of, told
-from services.gateway.messages.results import Columns, check_size, results_json
+from services.gateway.messages.results import Columns, results_json
 from services.gateway.messages.tfserving import read_predict_body
-from services.gateway.metrics import Metrics
 from services.pb import open_inference_pb2 as pb
 
 TASKS = "services.gateway.api.tasks"  # for Decoders
@@ -65,10 +64,9 @@ class Intake:
         """The images (n, 28, 28, 1) of a request for digits, uint8 or float32 in [0, 1], and its options."""
         small = self._small(body, encoding)
         if small is not None:
+            decode = self._small_pictures(SMALL_PICTURES)
             try:
-                return read_request(
-                    small, content_type, query=query, limits=self._limits, decode=_SmallPictures(self._limits).decode
-                )
+                return read_request(small, content_type, query=query, limits=self._limits, decode=decode)
             except NotSmallError:
                 pass
         arguments = {"content_type": content_type, "query": dict(query), **self._common(encoding)}
@@ -87,7 +85,7 @@ class Intake:
         """The strip of each picture of a request for numbers, None where it shows no line, and its options."""
         small = self._small(body, encoding)
         if small is not None:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
+            decode = self._small_pictures(SMALL_LINES, SMALL_LINE_PX)
             try:
                 return read_lines(small, content_type, query=query, limits=self._limits, decode=decode)
             except NotSmallError:
@@ -102,7 +100,7 @@ class Intake:
         """A request of the Open Inference Protocol for numbers."""
         small = self._small(body, encoding)
         if small is not None:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
+            decode = self._small_pictures(SMALL_LINES, SMALL_LINE_PX)
             try:
                 return read_numbers_request(small, header_length, limits=self._limits, decode=decode)
             except NotSmallError:
@@ -126,7 +124,7 @@ class Intake:
     async def model_infer(self, body: bytes, *, until_s: float) -> ModelInfer | NumbersInfer:
         """A message of gRPC, which has undone its compression: for digits or for numbers."""
         if len(body) <= SMALL_BYTES:
-            decode = _SmallPictures(self._limits, most=SMALL_LINES, max_width=SMALL_LINE_PX).decode
+            decode = self._small_pictures(SMALL_LINES, SMALL_LINE_PX)
             try:
                 return read_call(parsed(pb.ModelInferRequest, body), limits=self._limits, decode=decode)
             except NotSmallError:
@@ -146,10 +144,6 @@ class Intake:
             return read_predict_body(small, self._limits)
         answer = await self._decoders.run("predict", [body], self._common(encoding), until_s=until_s)
         return _array(answer.parts), bool(answer.head["by_row"])
-
-    def check_answer(self, count: int, options: Options) -> None:
-        """TooLargeError where an answer for so many images would be larger than any may be."""
-        check_size(count, options, max_bytes=self._limits.max_answer_bytes)
 
     async def results(self, columns: Columns, options: Options, *, until_s: float) -> bytes:
         """The JSON list of results; many, and pictures of more than a few, are written in a decoder process."""
@@ -173,40 +167,26 @@ class Intake:
         except TooLargeError:
             return None
 
+    def _small_pictures(self, most: int, max_width: int = MAX_SIDE) -> Decode:
+        return SmallPictures(most, self._limits.max_pixels, max_width).decode
+
     def _common(self, encoding: str | None) -> dict[str, object]:
         return {"encoding": encoding, "limits": self._limits_of_task}
 
 
-async def decoded(read: Callable[..., Awaitable[Found]], request: Request, metrics: Metrics) -> Found:
-    """What `read`, a method of an intake, finds in the body; the time that it took is told and counted."""
+async def decoded(read: Callable[..., Awaitable[Found]], request: Request) -> Found:
+    """What `read`, a method of an intake, finds in the body; with the time that it took."""
     started = time.perf_counter()
     found = await read(
         request.body,
         content_type=request.headers.get("content-type"),
         encoding=request.headers.get("content-encoding"),
         query=request.query,
-        until_s=request.deadline.at_s,
+        until_s=request.call.deadline.at_s,
     )
-    spent_s = time.perf_counter() - started
-    metrics.decoded(spent_s)
-    request.timings_ms["decode"] = round(1e3 * spent_s, 2)
+    request.timings_ms["decode"] = round(1e3 * (time.perf_counter() - started), 2)
     request.images = len(found[0])
     return found
-
-
-class _SmallPictures:
-    """Decodes a few small pictures; NotSmallError otherwise."""
-
-    def __init__(self, limits: Limits, most: int = SMALL_PICTURES, max_width: int = MAX_SIDE) -> None:
-        self._max_pixels = limits.max_pixels
-        self._max_width = max_width
-        self._left = most
-
-    def decode(self, data: bytes) -> np.ndarray:
-        self._left -= 1
-        if self._left < 0:
-            raise NotSmallError
-        return decode_small(data, max_pixels=self._max_pixels, max_width=self._max_width)
 
 
 def _lines(answer: Frame) -> tuple[list[Strip | None], LineOptions]:

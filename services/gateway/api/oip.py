@@ -93,7 +93,7 @@ class OpenInference:
             request.body,
             header_length=request.headers.get(LENGTH_HEADER.lower()),
             encoding=request.headers.get("content-encoding"),
-            until_s=request.deadline.at_s,
+            until_s=request.call.deadline.at_s,
         )
         made = await self._inference.infer(request, asked, model, name, version)
         if is_quick(made):

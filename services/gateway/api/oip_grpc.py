@@ -90,7 +90,7 @@ class OpenInferenceGrpc:
 
     async def infer(self, request: Request) -> Answer:
         """Run a model."""
-        call = await self._intake.model_infer(request.body, until_s=request.deadline.at_s)
+        call = await self._intake.model_infer(request.body, until_s=request.call.deadline.at_s)
         if isinstance(call, NumbersInfer):
             await self._inference.known(NUMBERS, call.version)
             read = await self._numbers.read(request, call.strips, call.options)

@@ -114,7 +114,7 @@ class Numbers:
             request.body,
             header_length=request.headers.get(LENGTH_HEADER.lower()),
             encoding=request.headers.get("content-encoding"),
-            until_s=request.deadline.at_s,
+            until_s=request.call.deadline.at_s,
         )
         read = await self.model.read(request, strips, options)
         body, header_length = write_numbers_response(reply, read.columns, read.versions)

@@ -51,8 +51,8 @@ async def respond(
     except Exception:  # a mistake of ours: logged with its traceback, told without it
         log.exception("unexpected failure", extra={"request_id": request.id})
         answer = unexpected(path=request.path, request_id=request.id)
-    if request.label and request.images:  # its models were asked, or would have been
-        answer = replace(answer, headers=(*answer.headers, (LABEL, request.label)))
+    if request.call.label and request.images:  # its models were asked, or would have been
+        answer = replace(answer, headers=(*answer.headers, (LABEL, request.call.label)))
     admission.leave(request, answer.status)
     return answer
 
@@ -68,11 +68,11 @@ async def _answer(
 ) -> Answer:
     admission.admit(request)
     if operation.method == "GET":
-        return await request.deadline.wait_for(operation.run(request))
+        return await request.call.deadline.wait_for(operation.run(request))
     _check_head(request, limits)
     if operation.check is not None:
         operation.check(request)
-    return await request.deadline.wait_for(_read_and_run(request, operation, receive))
+    return await request.call.deadline.wait_for(_read_and_run(request, operation, receive))
 
 
 async def _read_and_run(request: Request, operation: Operation, receive: Receive) -> Answer:

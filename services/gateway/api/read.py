@@ -40,7 +40,7 @@ class Read:
 
     async def run(self, request: Request) -> Answer:
         """What the caller gets."""
-        strips, options = await decoded(self.intake.read, request, self.metrics)
+        strips, options = await decoded(self.intake.read, request)
         readings = await self.reader.read(
             [None if strip is None else strip.image for strip in strips],
             denoise=options.denoise,
@@ -77,7 +77,7 @@ class Read:
                 "denoiser": _model(self.names.denoiser, [each.denoiser_version for each in read]),
                 "classifier": _model(self.names.classifier, [each.classifier_version for each in read]),
             },
-            **({"label": request.label} if request.label else {}),
+            **({"label": request.call.label} if request.call.label else {}),
             "degraded": any(reading.degraded for reading in read),
             "results": results,
             "timings_ms": timings_ms,

@@ -10,7 +10,7 @@ from services.gateway.api.operations import Operation
 from services.gateway.captures.capture import Captures
 from services.gateway.messages.bodies import check_type
 from services.gateway.messages.options import Options
-from services.gateway.metrics import Metrics
+from services.gateway.messages.results import check_size
 from services.gateway.reading.reader import Reader
 
 RECOGNIZE = "/v1/recognize"
@@ -23,8 +23,8 @@ class Recognize:
     intake: Intake
     reader: Reader
     names: ModelNames
-    metrics: Metrics
     min_confidence: float  # for requests that name none
+    max_answer_bytes: int
     captures: Captures | None = None
 
     def operations(self) -> list[Operation]:
@@ -33,10 +33,10 @@ class Recognize:
 
     async def run(self, request: Request) -> Answer:
         """What the caller gets."""
-        images, options = await decoded(self.intake.recognize, request, self.metrics)
+        images, options = await decoded(self.intake.recognize, request)
         only_scores = answers.takes_npy(request.headers.get("accept"))
         if not only_scores:
-            self.intake.check_answer(len(images), options)
+            check_size(len(images), options, max_bytes=self.max_answer_bytes)
         reading = await self.reader.read(images, denoise=options.denoise, call=request.call)
         if self.captures is not None:
             self.captures.offer(request.id, images, reading)
@@ -45,7 +45,7 @@ class Recognize:
         if only_scores:
             return answers.scores_only(reading, timings_ms=request.timings_until_now())
         columns = answers.columns_of(reading, images, options, min_confidence=self.min_confidence)
-        results = await self.intake.results(columns, options, until_s=request.deadline.at_s)
+        results = await self.intake.results(columns, options, until_s=request.call.deadline.at_s)
         return answers.recognized(
             reading, results, names=self.names, request_id=request.id, timings_ms=request.timings_until_now()
         )

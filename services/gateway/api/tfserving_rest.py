@@ -60,7 +60,7 @@ class TfServingRest:
         """Run the chain."""
         _check_version(request)
         images, by_row = await self._intake.predict(
-            request.body, encoding=request.headers.get("content-encoding"), until_s=request.deadline.at_s
+            request.body, encoding=request.headers.get("content-encoding"), until_s=request.call.deadline.at_s
         )
         request.images = len(images)
         outputs = (await self._chain.infer(images, {}, call=request.call)).outputs

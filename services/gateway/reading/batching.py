@@ -116,14 +116,15 @@ class Batcher(Generic[R]):
         return self._waiting_images
 
     def _refuse_what_cannot_be_done(self, images: int, more: int, deadline: Deadline) -> None:
-        deadline.check("before its turn")
+        left_s = deadline.remaining_s()
+        if not left_s:
+            raise deadline.error("before its turn")
         ahead = self._waiting_images
         starting = (self._in_flight - self._running) * self._batch_images  # these leave the queue in a moment
         if ahead and ahead + images > self._queue_images + starting:
             retry_after_s = max(1.0, self._pace.seconds(ahead))
             raise OverloadedError(f"{ahead} images are waiting already", retry_after_s=retry_after_s)
         expected_s = self._pace.seconds(ahead + images + more) if ahead or more else 0.0
-        left_s = deadline.remaining_s()
         if expected_s > left_s:
             raise DeadlineError(f"refused early: about {expected_s:.2f} s of work, {left_s:.2f} s left for it")
 

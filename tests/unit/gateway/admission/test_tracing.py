@@ -41,14 +41,14 @@ def test_a_span_is_the_callers_child_and_the_models_parent():
 
     assert f"{span.context.trace_id:032x}" == TRACE
     assert f"{span.parent.span_id:016x}" == SPAN
-    assert dict(found.metadata)["traceparent"] == f"00-{TRACE}-{span.context.span_id:016x}-01"
+    assert dict(found.call.metadata)["traceparent"] == f"00-{TRACE}-{span.context.span_id:016x}-01"
 
 
 def test_a_request_without_a_trace_begins_one():
     found, span = admitted({}, 200)
 
     assert span.parent is None
-    assert dict(found.metadata)["traceparent"].split("-")[1] == f"{span.context.trace_id:032x}"
+    assert dict(found.call.metadata)["traceparent"].split("-")[1] == f"{span.context.trace_id:032x}"
 
 
 def test_a_span_says_what_became_of_the_request():
