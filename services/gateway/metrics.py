@@ -178,6 +178,7 @@ class Metrics:
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call of the chain begins with so many images, whose callers waited so long."""
+        self._add_waiting(-images)
         self._batch.observe(images)
         self._queue.observe_all(waited_s)
 
@@ -303,6 +304,7 @@ class LineMetrics:
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
         """A call begins, for callers who waited so long."""
+        self._add_waiting(-images)
         self._queue.observe_all(waited_s)
 
     def batch_read(self, answer: Cleaned | Scores) -> None:

@@ -39,7 +39,7 @@ class BatchObserver(Protocol[Observed]):
 
     def queue_changed(self, by: int) -> None: ...
 
-    def batch_started(self, images: int, waited_s: list[float]) -> None: ...
+    def batch_started(self, images: int, waited_s: list[float]) -> None: ...  # these left the queue
 
     def batch_read(self, reading: Observed) -> None: ...
 
@@ -164,7 +164,7 @@ class Batcher(Generic[R]):
             images += len(item.images)
         if not items:
             return None
-        self._count_waiting(-images)
+        self._waiting_images -= images
         now = time.monotonic()
         batch = _Batch(items, images, now, live=len(items))
         for item in items:

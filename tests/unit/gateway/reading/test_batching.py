@@ -23,6 +23,7 @@ class Observer:
         self.waiting += by
 
     def batch_started(self, images: int, waited_s: list[float]) -> None:
+        self.waiting -= images
         self.batches.append(images)
 
     def batch_read(self, reading: Reading) -> None:
