@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,7 +19,7 @@ from services.core.errors import (
     ModelUnavailableError,
 )
 from services.core.lane import SCHEME, Code, Method
-from services.core.tensors import from_proto, to_proto
+from services.core.tensors import from_proto, map_entry
 from services.gateway.models.transport import OTHER_PROTOCOL, CallContext, CallFailedError, Metadata, Wire
 from services.pb import tfserving_pb2 as pb
 
@@ -99,15 +100,10 @@ class RemoteModel:
 
     async def predict(self, images: np.ndarray, *, call: CallContext) -> Prediction:
         """Ask for `output` of `images`, within the call's deadline; ServiceError of the fitting kind otherwise."""
-        request = pb.PredictRequest()
-        request.model_spec.name = self.name
-        if call.version is not None:
-            request.model_spec.version.value = call.version
-        elif label := call.label or self.label:
-            request.model_spec.version_label = label
-        request.inputs["images"].CopyFrom(to_proto(images))
+        spec = _spec(self.name, call.label or self.label, call.version)
+        request = b"".join((spec, *map_entry(pb.PredictRequest.INPUTS_FIELD_NUMBER, "images", images)))
         timeout_s = min(self.timeout_s, call.deadline.remaining_s())
-        answer = await self._call(Method.PREDICT, request.SerializeToString(), timeout_s, call.metadata)
+        answer = await self._call(Method.PREDICT, request, timeout_s, call.metadata)
         return self._prediction(answer, images.shape)
 
     async def status(self, *, timeout_s: float) -> list[VersionStatus]:
@@ -177,6 +173,18 @@ class RemoteModel:
         if not np.isfinite(array).all():
             raise ModelResponseError(f"{self.name} answered numbers that are not finite")
         return array
+
+
+@lru_cache(maxsize=64)
+def _spec(name: str, label: str, version: int | None) -> bytes:
+    """The part of a request that says which model is meant; a version goes before a label."""
+    request = pb.PredictRequest()
+    request.model_spec.name = name
+    if version is not None:
+        request.model_spec.version.value = version
+    elif label:
+        request.model_spec.version_label = label
+    return request.SerializeToString()
 
 
 def wire_to(target: str, *, connect_s: float) -> Wire:

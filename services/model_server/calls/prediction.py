@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from services.core.errors import InvalidInputError
-from services.core.tensors import to_proto
+from services.core.tensors import map_entry
 from services.model_server.metrics import ServerMetrics
 from services.model_server.running.runners import Runner
 from services.model_server.signatures import Signature, check_method, pick, read_filter, read_inputs
@@ -38,8 +39,8 @@ class PredictionCalls:
         self._metrics = metrics
         self._as_values = not as_content
 
-    def predict(self, request: pb.PredictRequest, *, deadline: float | None) -> pb.PredictResponse:
-        """PredictionService.Predict."""
+    def predict(self, request: pb.PredictRequest, *, deadline: float | None) -> bytes:
+        """PredictionService.Predict; the bytes of a PredictResponse."""
         require_spec(request)
         with self.models.acquire(request.model_spec) as servable:
             signature = pick(servable.signatures, request.model_spec.signature_name)
@@ -48,10 +49,11 @@ class PredictionCalls:
             inputs = read_inputs(signature, request.inputs)
             names = read_filter(signature, request.output_filter)
             arrays = self.run(servable, signature, inputs, names, deadline=deadline)
-            response = pb.PredictResponse(model_spec=resolved_spec(servable, signature.key))
+        outputs = pb.PredictResponse.OUTPUTS_FIELD_NUMBER
+        parts = [_spec_of_response(servable.name, servable.version, signature.key)]
         for name, array in zip(names, arrays, strict=True):
-            response.outputs[name].CopyFrom(to_proto(array, as_values=self._as_values))
-        return response
+            parts += map_entry(outputs, name, array, as_values=self._as_values)
+        return b"".join(parts)
 
     def run(
         self,
@@ -92,12 +94,21 @@ class PredictionCalls:
 
 def resolved_spec(servable: Servable, signature_key: str) -> pb.ModelSpec:
     """Which model answered: the version is always said, a label never is."""
-    spec = pb.ModelSpec(name=servable.name, signature_name=signature_key)
-    spec.version.value = servable.version
-    return spec
+    return _resolved(servable.name, servable.version, signature_key)
 
 
 def require_spec(request: Any) -> None:
     """Every request says which model it means."""
     if not request.HasField("model_spec"):
         raise InvalidInputError("Missing ModelSpec")
+
+
+def _resolved(name: str, version: int, signature_key: str) -> pb.ModelSpec:
+    spec = pb.ModelSpec(name=name, signature_name=signature_key)
+    spec.version.value = version
+    return spec
+
+
+@lru_cache(maxsize=64)
+def _spec_of_response(name: str, version: int, signature_key: str) -> bytes:
+    return pb.PredictResponse(model_spec=_resolved(name, version, signature_key)).SerializeToString()

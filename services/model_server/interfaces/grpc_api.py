@@ -90,9 +90,12 @@ def unary(
 
     if pool is not None:
         run_in(pool, handle)
-    return grpc.unary_unary_rpc_method_handler(
-        handle, response_serializer=lambda response: response.SerializeToString()
-    )
+    return grpc.unary_unary_rpc_method_handler(handle, response_serializer=_serialized)
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    """Predict writes its own bytes."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def run_in(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> None:

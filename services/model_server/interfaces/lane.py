@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from google.protobuf.message import Message
-
 from services.core.errors import ConfigError, ServiceError
 from services.core.lane import Code, LaneAnswer, LaneProtocolError, LaneRequest, Method, ServerEnd
 from services.model_server.calls.counted import CallCounter, parse
@@ -22,7 +20,7 @@ from services.pb import tfserving_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[bytes, float | None], Message]
+Handler = Callable[[bytes, float | None], bytes]
 
 MAX_CONNECTIONS = 64  # a caller beyond them finds its connection closed, which it takes for UNAVAILABLE
 _BACKLOG = 128
@@ -34,9 +32,13 @@ def answers(prediction: PredictionCalls, models: ModelRepository, metrics: Serve
     predict = CallCounter(models, metrics, "LANE")(
         "Predict", lambda request, deadline: prediction.predict(request, deadline=deadline)
     )
+
+    def status(data: bytes, _deadline: float | None) -> bytes:
+        return get_model_status(models, parse(pb.GetModelStatusRequest, data)).SerializeToString()
+
     return {
         Method.PREDICT: lambda data, deadline: predict(parse(pb.PredictRequest, data), deadline),
-        Method.GET_MODEL_STATUS: lambda data, _: get_model_status(models, parse(pb.GetModelStatusRequest, data)),
+        Method.GET_MODEL_STATUS: status,
     }
 
 
@@ -120,7 +122,7 @@ class LaneServer:
         if handler is None:
             return LaneAnswer(Code.UNIMPLEMENTED, f"the lane has no method {request.method}".encode())
         try:
-            return LaneAnswer(Code.OK, handler(request.message, deadline).SerializeToString())
+            return LaneAnswer(Code.OK, handler(request.message, deadline))
         except ServiceError as exc:
             return LaneAnswer(Code(code_of(exc).value[0]), message_of(exc).encode())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.core.errors import InvalidInputError
-from services.core.tensors import from_proto, to_proto
+from services.core.tensors import from_proto, map_entry, to_proto
 from services.pb import tfserving_pb2 as pb
 
 DTYPES = ["f4", "f8", "i4", "u1", "i2", "i1", "i8", "?", "u2", "f2", "u4", "u8"]
@@ -32,6 +32,19 @@ def test_round_trip_in_the_value_fields(dtype, shape, rng):
     assert not proto.tensor_content
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
+
+
+@pytest.mark.parametrize("as_values", [False, True])
+@pytest.mark.parametrize("dtype", [*DTYPES, "S3"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 28, 28, 1), (0, 28, 28, 1)])
+def test_an_entry_of_a_map_is_what_protobuf_writes(shape, dtype, as_values, rng):
+    array = (rng.random(shape) * 2).astype(dtype)
+    message = pb.PredictRequest(output_filter=["y"])
+    message.inputs["images"].CopyFrom(to_proto(array, as_values=as_values))
+
+    entry = b"".join(map_entry(pb.PredictRequest.INPUTS_FIELD_NUMBER, "images", array, as_values=as_values))
+
+    assert entry + pb.PredictRequest(output_filter=["y"]).SerializeToString() == message.SerializeToString()
 
 
 def test_byte_strings_make_the_round_trip():

@@ -21,18 +21,8 @@ from services.model_server.interfaces import lane
 from services.model_server.interfaces.lane import LaneServer
 
 
-class Words:
-    """A message, as far as a server is concerned."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def SerializeToString(self) -> bytes:
-        return self.data
-
-
-def echo(data: bytes, _deadline: float | None) -> Words:
-    return Words(data)
+def echo(data: bytes, _deadline: float | None) -> bytes:
+    return data
 
 
 @pytest.fixture
@@ -45,7 +35,7 @@ def serve(path):
     """Start a server whose Predict is the function given; all are stopped in the end."""
     servers: list[LaneServer] = []
 
-    def start(predict: Callable[[bytes, float | None], Words] = echo) -> LaneServer:
+    def start(predict: Callable[[bytes, float | None], bytes] = echo) -> LaneServer:
         server = LaneServer(path, {Method.PREDICT: predict})
         server.start()
         servers.append(server)
@@ -85,10 +75,10 @@ def test_an_answer_of_any_size_arrives_whole(serve, path, size):
 def test_calls_under_way_together_get_their_own_answers_on_connections_that_are_kept(serve, path):
     callers: set[str] = set()
 
-    def slowly(data: bytes, _deadline: float | None) -> Words:
+    def slowly(data: bytes, _deadline: float | None) -> bytes:
         callers.add(threading.current_thread().name + str(threading.get_ident()))
         time.sleep(0.01)
-        return Words(data)
+        return data
 
     serve(slowly)
 
@@ -105,9 +95,9 @@ def test_calls_under_way_together_get_their_own_answers_on_connections_that_are_
 def test_the_time_that_is_left_travels_with_the_call(serve, path):
     left_s: list[float] = []
 
-    def note(data: bytes, deadline: float | None) -> Words:
+    def note(data: bytes, deadline: float | None) -> bytes:
         left_s.append(deadline - time.monotonic())
-        return Words(data)
+        return data
 
     serve(note)
     using(path, lambda wire: ask(wire, timeout_s=3))
@@ -116,7 +106,7 @@ def test_the_time_that_is_left_travels_with_the_call(serve, path):
 
 
 def test_an_error_keeps_its_code_and_words(serve, path):
-    def refuse(data: bytes, _deadline: float | None) -> Words:
+    def refuse(data: bytes, _deadline: float | None) -> bytes:
         raise ModelNotFoundError("no such model")
 
     serve(refuse)
@@ -135,9 +125,9 @@ def test_a_method_it_does_not_have_is_unimplemented(serve, path):
 
 
 def test_the_answer_to_a_call_that_was_given_up_does_not_meet_the_next(serve, path):
-    def late_for_the_first(data: bytes, _deadline: float | None) -> Words:
+    def late_for_the_first(data: bytes, _deadline: float | None) -> bytes:
         time.sleep(0.3 if data == b"first" else 0)
-        return Words(data)
+        return data
 
     serve(late_for_the_first)
 
@@ -209,9 +199,9 @@ def test_an_answer_broken_off_is_unavailable_and_one_in_another_protocol_is_an_e
 
 
 def test_stopping_lets_a_call_finish_and_takes_no_other(serve, path):
-    def slowly(data: bytes, _deadline: float | None) -> Words:
+    def slowly(data: bytes, _deadline: float | None) -> bytes:
         time.sleep(0.3)
-        return Words(data)
+        return data
 
     server = serve(slowly)
 
@@ -228,9 +218,9 @@ def test_stopping_lets_a_call_finish_and_takes_no_other(serve, path):
 def test_stopping_says_when_a_call_did_not_end(serve, path):
     release = threading.Event()
 
-    def hang(data: bytes, _deadline: float | None) -> Words:
+    def hang(data: bytes, _deadline: float | None) -> bytes:
         release.wait(10)
-        return Words(data)
+        return data
 
     server = serve(hang)
 
