@@ -49,6 +49,9 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     if arguments.dataset and (arguments.dataset / "labels.csv").is_file():
         return _only_lines(arguments, config, client)
     data = dataset.load(arguments.dataset)
+    if data.is_captured:  # noisy as it came, and no digits to write lines with
+        arguments.levels = arguments.levels or [0.0]
+        arguments.lines = arguments.lines or 0
     findings = evaluate(
         _plan(arguments, config), data, client, arguments.models, command=arguments.command, progress=Progress()
     )
@@ -113,10 +116,16 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
         "--noise", nargs="+", choices=list(NOISES), default=list(NOISES), metavar="KIND", help="noise kinds"
     )
     parser.add_argument(
-        "--levels", nargs="+", type=_level, metavar="LEVEL", help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1)"
+        "--levels",
+        nargs="+",
+        type=_level,
+        metavar="LEVEL",
+        help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1; of corrections 0)",
     )
     parser.add_argument("--images", type=command.count, help="how many images (10000, or all there are)")
-    parser.add_argument("--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick none)")
+    parser.add_argument(
+        "--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick or corrections none)"
+    )
     parser.add_argument(
         "--latency-requests",
         type=command.count,

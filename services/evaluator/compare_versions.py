@@ -54,11 +54,13 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     clients = [_client(name, arguments.url, config) for name in names]
     for client in clients:
         client.require_ready()
-    images, labels = _pictures(arguments)
+    images, labels, is_captured = _pictures(arguments)
+    default = [] if is_captured else [HEADLINE_NOISE]
+    noises = default if arguments.noise is None else arguments.noise
     versions = _versions(clients, images)
     if versions[0] == versions[1]:
         raise GatewayError(f"{names[0]} and {names[1]} are the same: {versions[0]}")
-    kinds = [Condition(CLEAN, 0.0), *(Condition(noise, arguments.level) for noise in arguments.noise)]
+    kinds = [Condition(CLEAN, 0.0), *(Condition(noise, arguments.level) for noise in noises)]
     with (
         ThreadPoolExecutor(config.in_flight) as pool,
         Progress().task("pictures", 2 * len(kinds) * len(images), "pictures") as task,
@@ -84,7 +86,11 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="pictures without labels, instead of a dataset")
     parser.add_argument("--images", type=command.count, default=2000, help="how many pictures of each kind")
     parser.add_argument(
-        "--noise", nargs="*", choices=list(NOISES), default=[HEADLINE_NOISE], metavar="KIND", help="beside clean ones"
+        "--noise",
+        nargs="*",
+        choices=list(NOISES),
+        metavar="KIND",
+        help=f"beside clean ones ({HEADLINE_NOISE}; beside corrections none)",
     )
     parser.add_argument("--level", type=_level, default=HEADLINE_LEVEL, help="of the noise, above 0 to 1")
     parser.add_argument("--denoise", choices=("always", "never", "auto"), default="always", help="as in docs/API.md")
@@ -103,11 +109,12 @@ def _client(name: str, url: str, config: EvaluatorConfig) -> GatewayClient:
     )
 
 
-def _pictures(arguments: argparse.Namespace) -> tuple[Images, np.ndarray | None]:
+def _pictures(arguments: argparse.Namespace) -> tuple[Images, np.ndarray | None, bool]:
+    """Pictures, their labels, and whether users sent them as they are."""
     if arguments.pictures:
-        return dataset.unlabelled(arguments.pictures)[: arguments.images], None
+        return dataset.unlabelled(arguments.pictures)[: arguments.images], None, False
     data = dataset.load(arguments.dataset).first(arguments.images)
-    return data.images, data.labels
+    return data.images, data.labels, data.is_captured
 
 
 def _versions(clients: Sequence[GatewayClient], images: Images) -> list[str]:

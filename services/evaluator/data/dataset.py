@@ -31,13 +31,14 @@ class Dataset:
     images: Images
     labels: NDArray[np.int64]
     sha256: str
+    is_captured: bool = False  # pictures as users sent them: no noise is added unless asked for
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int) -> Dataset:
         """The first `count` images: the same ones in every run."""
-        return Dataset(self.name, self.images[:count], self.labels[:count], self.sha256)
+        return dataclasses.replace(self, images=self.images[:count], labels=self.labels[:count])
 
 
 def load(path: Path | None = None) -> Dataset:
@@ -64,11 +65,12 @@ def _from_npz(path: Path) -> Dataset:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = ("x_test", "y_test") if "x_test" in file else ("x", "y")
             pixels, labels = (file[name] for name in names)
+            is_captured = "no_digit" in file  # as `make corrections` exports them
     except KeyError as exc:
         raise DatasetError(f"{path} holds neither x_test and y_test (MNIST) nor x and y") from exc
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as exc:
         raise DatasetError(f"cannot read {path}: {exc}") from exc
-    dataset = _checked(path.name, pixels, labels)
+    dataset = dataclasses.replace(_checked(path.name, pixels, labels), is_captured=is_captured)
     return dataclasses.replace(dataset, name="MNIST test") if dataset.sha256 == mnist.SHA256["x_test"] else dataset
 
 

@@ -1,11 +1,15 @@
 """The command, with gateways of their own in the place of labels."""
 
+import dataclasses
 import json
 
 import pytest
 
 from services.evaluator import compare_versions
+from services.evaluator.corrections import export
+from tests.support.captured import capture
 from tests.support.fake_gateway import fake_gateway
+from tests.support.tiny_models import digits
 
 
 @pytest.fixture
@@ -55,3 +59,18 @@ def test_a_version_that_changes_meanwhile_compares_nothing(compare, other, capsy
 def test_a_gateway_that_is_not_there_is_status_3(gateway, tmp_path, capsys):
     assert compare_versions.main([gateway.url, "http://127.0.0.1:9", "--report", str(tmp_path)]) == 3
     assert "no gateway at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_corrections_are_compared_as_they_came(gateway, other, tmp_path, capsys):
+    pixels, labels = digits(30)
+    kept = [
+        dataclasses.replace(capture("a", place, pixels=picture), label=int(label))
+        for place, (picture, label) in enumerate(zip(pixels, labels, strict=True))
+    ]
+    (tmp_path / "corrections.npz").write_bytes(export.npz(kept))
+    names = [gateway.url, other.url, "--dataset", str(tmp_path / "corrections.npz"), "--report", str(tmp_path / "r")]
+
+    assert compare_versions.main(names) == 0
+    assert [each["total"] for each in json.loads((tmp_path / "r/versions.json").read_text())["verdicts"]] == [30, 30]
+    assert compare_versions.main([*names, "--noise", "gaussian"]) == 0
+    assert "gaussian 0.5: 30 pictures" in capsys.readouterr().out

@@ -181,7 +181,7 @@ def test_corrections_are_scored_as_they_came(gateway, tiny_models, tmp_path):
     (tmp_path / "corrections.npz").write_bytes(export.npz([*kept, nothing]))
     arguments = ["--url", gateway.url, "--models", str(tiny_models), "--report", str(tmp_path / "report")]
 
-    data = ["--dataset", str(tmp_path / "corrections.npz"), "--levels", "0", "--lines", "0", "--latency-requests", "20"]
+    data = ["--dataset", str(tmp_path / "corrections.npz"), "--latency-requests", "20"]
     assert main([*arguments, *data, "--require", "clean/always>=0.5"]) == 0
     found = read(tmp_path / "report" / "evaluation.json")
     assert found.dataset["name"] == "corrections.npz"
