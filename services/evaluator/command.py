@@ -36,7 +36,7 @@ def run(
         add_arguments(parser, config)
         given = sys.argv[1:] if argv is None else argv
         arguments = parser.parse_args(given, argparse.Namespace(command=" ".join([parser.prog, *given])))
-        with _ended_as_interrupted():
+        with ended_as_interrupted():
             return work(arguments, config)
     except ConfigError as exc:
         print(exc, file=sys.stderr)
@@ -58,8 +58,8 @@ def count(text: str) -> int:
 
 
 @contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
-    """A container or supervisor ends a run with SIGTERM: what was measured is kept as after Ctrl-C."""
+def ended_as_interrupted() -> Iterator[None]:
+    """SIGTERM, by which containers and supervisors end a run, does what Ctrl-C does: nothing is lost or left behind."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

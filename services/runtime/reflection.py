@@ -11,6 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection_pb2
 
+STREAMS = 2  # at the same time in each process
+STREAM_S = 10.0  # the longest one
 METHOD = "ServerReflectionInfo"
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 

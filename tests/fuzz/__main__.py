@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             jobs.append(partial(_fuzz_ports, stack, grpc_port, report, chosen.seed, ends_s))
             jobs.append(partial(fuzz_configurations, server, file, chosen.seed, ends_s, report.find, report.count))
             jobs.append(partial(_pulse, report, ends_s))
-            threads = [threading.Thread(target=job) for job in jobs]
+            threads = [threading.Thread(target=job, daemon=True) for job in jobs]  # none outlives a run that is ended
             for thread in threads:
                 thread.start()
             children = (*stack.children, server)

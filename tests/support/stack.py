@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from typing import BinaryIO
 import requests
 
 from services.core.model_digest import newest
+from services.evaluator.command import ended_as_interrupted
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -154,6 +156,8 @@ def running_stack(
     url = f"http://127.0.0.1:{ports['gateway']}"
     stack = Stack(url, metrics, denoiser, classifier, gateway_child(settings), targets)
     with ExitStack() as ends:
+        if threading.current_thread() is threading.main_thread():  # no other may change what signals do
+            ends.enter_context(ended_as_interrupted())
         if labels:
             folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
             for server in servers:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.ink import EVEN_SPREAD
 from services.core.lines.clutter import without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
 from services.core.preprocessing import INK_SIDE, SIDE
@@ -27,7 +28,6 @@ MAX_WIDTH_PX = 896  # of a strip: some forty digits
 WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
 
 NOISY = 0.07  # estimated standard deviation of noise, as for single digits
-EVEN_SPREAD = 12  # grey levels between the 5th and 95th percentile of the edge of a canvas or scan
 LEAST_CONTRAST = 0.06  # of full ink to paper
 MEDIAN_OF = 4000  # values, more or less
 SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviations

@@ -13,10 +13,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.gateway.server.grpc_calls import Context, Stream
 from services.pb import open_inference_pb2 as pb
-from services.runtime.reflection import METHOD, SERVICES, copy_of, pool_of, renamed
+from services.runtime.reflection import METHOD, SERVICES, STREAM_S, STREAMS, copy_of, pool_of, renamed
 
-STREAMS = 2  # at the same time in each worker
-STREAM_S = 10.0  # the longest one
 _REQUEST_BYTES = 4096  # a request is a name; it comes back in the answer
 _NAMES = (*SERVICES, "inference.GRPCInferenceService", "grpc.health.v1.Health")
 

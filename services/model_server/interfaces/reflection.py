@@ -12,11 +12,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.model_server.interfaces.grpc_api import run_in
 from services.pb import tfserving_pb2 as pb
-from services.runtime.reflection import METHOD, SERVICES, copy_of, pool_of, renamed
+from services.runtime.reflection import METHOD, SERVICES, STREAM_S, STREAMS, copy_of, pool_of, renamed
 
 PACKAGE = "tensorflow.serving"
-STREAMS = 2  # at the same time; others wait
-STREAM_S = 10.0  # the longest one; it is cancelled then
 
 # service -> method -> (request, response)
 REFLECTED = {
@@ -35,7 +33,7 @@ REFLECTED = {
 
 
 def add_reflection(server: grpc.Server, *, health: bool) -> None:
-    """Offer the services' descriptions on `server`."""
+    """Offer the services' descriptions on `server`. Streams beyond the bound wait; one that lasts is cancelled."""
     files = [*map(copy_of, pb.DESCRIPTOR.dependencies), _as_on_the_wire()]
     names = [*SERVICES, *(f"{PACKAGE}.{service}" for service in REFLECTED)]
     if health:
