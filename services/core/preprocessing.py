@@ -57,19 +57,22 @@ def to_digits(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
     Then whole numbers also stay whole, a quarter of the memory, for `to_unit` to scale a part at a time.
     """
     images = pictures[..., np.newaxis]
-    if preprocess == "none":
+    treated = to_be_treated(pictures, preprocess=preprocess)
+    if not len(treated):
         return images
-    treated = np.arange(len(pictures))
-    if preprocess == "auto":
-        treated = np.flatnonzero(~_are_white_on_black(pictures))
-        if not len(treated):
-            return images
     digits = to_unit(images).copy()
     for index in treated:
         picture = pictures[index]
         grey = picture if picture.dtype == np.uint8 else np.rint(picture * _WHITE).astype(np.uint8)
         digits[index] = treat(grey) if preprocess == "mnist" else _treat_unless_noisy(grey)
     return digits
+
+
+def to_be_treated(pictures: np.ndarray, *, preprocess: str = "auto") -> np.ndarray:
+    """The places of those that `to_digits` does not leave as they are."""
+    if preprocess == "none":
+        return np.arange(0)
+    return np.flatnonzero(~_are_white_on_black(pictures)) if preprocess == "auto" else np.arange(len(pictures))
 
 
 def own_grid(grey: np.ndarray) -> np.ndarray | None:

@@ -22,14 +22,15 @@ from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from services.core.image_headers import is_image, read_header
 from services.core.json_lists import Cut
-from services.core.preprocessing import to_digit, to_digits
+from services.core.preprocessing import to_be_treated, to_digit, to_digits
 from services.gateway.limits import Limits
 from services.gateway.messages.options import DEFAULTS, NAMES, Options
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 _SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))
 _ALL_IMAGE_TYPES = frozenset(IMAGE_TYPES) | _SYNONYMS
-_ANY_BYTES = frozenset(("", "application/octet-stream"))  # what clients say that are given a file and no type
+_OCTETS = "application/octet-stream"
+_ANY_BYTES = frozenset(("", _OCTETS))  # what clients say that are given a file and no type
 
 LARGE_JSON_BYTES = 1024 * 1024
 PART_IMAGES = 256  # parsed at once of a large body
@@ -76,6 +77,17 @@ def read_request(
         return to_digit(decode(pictures.read(item)), preprocess=options.preprocess)
 
     return np.stack(read_each(pictures.items, digit)), options
+
+
+def read_raw(
+    body: bytes, content_type: str | None, *, query: Mapping[str, str], limits: Limits
+) -> tuple[np.ndarray, Options] | None:
+    """`read_request` for raw bytes, one a pixel, of pictures that need no treatment; None for all other bodies."""
+    if _kind(content_type) != _OCTETS or _is_file(body):
+        return None
+    pictures = _counted(pixels.from_bytes(body), limits)
+    options = DEFAULTS.updated(query)
+    return None if len(to_be_treated(pictures, preprocess=options.preprocess)) else (pictures[..., np.newaxis], options)
 
 
 def decoding(limits: Limits, budget: Budget | None, decode: Decode | None) -> tuple[Budget, Decode]:
@@ -205,7 +217,7 @@ def _read_npy(body: bytes, content_type: str, limits: Limits, names: Names) -> B
 _READERS: dict[str, Callable[[bytes, str, Limits, Names], Body]] = {
     "multipart/form-data": _read_multipart,
     "application/json": _read_json,
-    "application/octet-stream": _read_octets,
+    _OCTETS: _read_octets,
     "application/x-npy": _read_npy,
 }
 

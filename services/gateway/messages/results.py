@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import orjson
@@ -56,7 +57,7 @@ def results_json(columns: Columns, options: Options) -> bytes:
     """The list of results."""
     rows = zip(
         columns.digits.tolist(),
-        columns.confidences.tolist(),
+        _rounded(columns.confidences, 6),
         columns.accepted.tolist(),
         columns.applied.tolist(),
         strict=True,
@@ -65,23 +66,23 @@ def results_json(columns: Columns, options: Options) -> bytes:
         {
             "index": index,
             "digit": digit,
-            "confidence": round(confidence, 6),
+            "confidence": confidence,
             "accepted": accepted,
             "denoise": "applied" if applied else "skipped",
         }
         for index, (digit, confidence, accepted, applied) in enumerate(rows)
     ]
     if columns.is_digit is not None:
-        for result, is_digit in zip(results, columns.is_digit.tolist(), strict=True):
-            result["is_digit"] = round(is_digit, 6)
+        for result, is_digit in zip(results, _rounded(columns.is_digit, 6), strict=True):
+            result["is_digit"] = is_digit
     if columns.hint is not None:
         results[0]["hint"] = columns.hint
     if columns.noise_levels is not None:
-        for result, level in zip(results, columns.noise_levels.tolist(), strict=True):
-            result["noise_level"] = round(level, 4)
+        for result, level in zip(results, _rounded(columns.noise_levels, 4), strict=True):
+            result["noise_level"] = level
     if "probabilities" in options.include:
-        for result, scores in zip(results, columns.scores.tolist(), strict=True):
-            result["probabilities"] = [round(score, 6) for score in scores]
+        for result, scores in zip(results, _rounded(columns.scores, 6), strict=True):
+            result["probabilities"] = scores
     if options.top_k:
         for result, scores in zip(results, columns.scores, strict=True):
             best = np.argsort(-scores, kind="stable")[: options.top_k]
@@ -95,6 +96,13 @@ def results_json(columns: Columns, options: Options) -> bytes:
             if applied:
                 result["denoised"] = data_url(image)
     return orjson.dumps(results)
+
+
+def _rounded(values: np.ndarray, decimals: int) -> list[Any]:
+    """As Python's own floats: those of float32 would be written with the digits that it lacks."""
+    if values.shape == (1,):  # what most answers have: NumPy would take longer
+        return [round(values.item(), decimals)]
+    return values.astype(np.float64).round(decimals).tolist()
 
 
 def _each(slices: Sequence[np.ndarray]) -> Iterator[np.ndarray]:

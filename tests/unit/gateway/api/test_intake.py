@@ -64,6 +64,28 @@ def pictures(rng) -> np.ndarray:
     return rng.integers(0, 100, (3, 28, 28), np.uint8)
 
 
+def test_many_raw_pictures_are_read_on_the_event_loop_unless_one_needs_treatment(rng):
+    pictures = rng.integers(0, 100, (256, 28, 28), np.uint8)
+    turned = pictures.copy()
+    turned[77] = 255
+    turned[77, 8:20, 12:16] = 0  # ink on paper
+
+    images, _ = small(pictures.tobytes(), "application/octet-stream")
+    treated, _ = large(turned.tobytes(), "application/octet-stream")
+
+    np.testing.assert_array_equal(images[..., 0], pictures)
+    assert treated[77, 14, 14] > 0.9 > 0.1 > treated[77, 0].max()
+    np.testing.assert_allclose(np.delete(treated, 77, 0)[..., 0], np.delete(pictures, 77, 0) / 255, atol=1e-6)
+    with pytest.raises(AssertionError, match="event loop"):
+        small(turned.tobytes(), "application/octet-stream")
+    with pytest.raises(AssertionError, match="event loop"):
+        small(np.concatenate((pictures, pictures[:1])).tobytes(), "application/octet-stream")
+    with pytest.raises(InvalidInputError, match="not a whole number"):
+        small(pictures.tobytes()[1:], "application/octet-stream")
+    with pytest.raises(TooLargeError, match="at most 255"):
+        small(pictures.tobytes(), "application/octet-stream", max_images=255)
+
+
 def test_small_bodies_are_read_on_the_event_loop(pictures):
     one = encoded(pictures[0])
     bodies = {
