@@ -58,6 +58,7 @@ class GatewayConfig:
     batch_images: int = 128  # the most images in one call of a model; larger requests are cut into slices of this size
     batch_wait_ms: float = 0.0  # how long a batch waits for company, 0 to 2; 0 takes what waits already
     batches_in_flight: int = 3  # calls of the chain at the same time
+    partial_in_flight: int = 3  # of them, before only a full batch may start another: 1 suits a small machine
     queue_images: int = 2048  # images that may wait; beyond them the answer is 503 with Retry-After
 
     # What it is sure of
@@ -98,6 +99,7 @@ class GatewayConfig:
             "max_connections",
             "max_connections_per_address",
             "batch_images",
+            "partial_in_flight",
             "batches_in_flight",
             "queue_images",
             "max_body_bytes",

@@ -202,6 +202,7 @@ def _reader(
             observer=metrics,
             batch_images=config.batch_images,
             in_flight=config.batches_in_flight,
+            partial_in_flight=min(config.partial_in_flight, config.batches_in_flight),
             queue_images=config.queue_images,
             wait_s=config.batch_wait_ms / 1e3,
         )

@@ -79,13 +79,16 @@ class Batcher(Generic[R]):
         in_flight: int,
         queue_images: int,
         wait_s: float = 0.0,
+        partial_in_flight: int | None = None,
     ) -> None:
+        """With `partial_in_flight` calls under way, only a full batch starts another; None: any batch does."""
         self._chain = chain
         self._observer = observer
         self._batch_images = batch_images
         self._in_flight = in_flight
         self._queue_images = queue_images
         self._wait_s = wait_s
+        self._partial_in_flight = partial_in_flight or in_flight
         self._waiting: deque[_Item[R]] = deque()
         self._waiting_images = 0
         self._running = 0
@@ -102,7 +105,7 @@ class Batcher(Generic[R]):
         item: _Item[R] = _Item(images, applied, call, loop.create_future(), time.monotonic())
         self._waiting.append(item)
         self._count_waiting(len(images))
-        if self._running < self._in_flight:
+        if self._may_start():
             self._start_soon(loop)
         try:
             return await item.answer
@@ -140,7 +143,7 @@ class Batcher(Generic[R]):
 
     def _start(self) -> None:
         self._start_is_due = False
-        while self._running < self._in_flight and (batch := self._take()):
+        while self._may_start() and (batch := self._take()):
             self._running += 1
             call = max((item.call for item in batch.items), key=lambda each: each.deadline.at_s)
             if len(batch.items) == 1:
@@ -150,6 +153,10 @@ class Batcher(Generic[R]):
                 applied = np.concatenate([item.applied for item in batch.items])
             batch.task = asyncio.ensure_future(self._chain(images, applied, call))
             batch.task.add_done_callback(partial(self._finish, batch))
+
+    def _may_start(self) -> bool:
+        most = self._in_flight if self._waiting_images >= self._batch_images else self._partial_in_flight
+        return self._running < most
 
     def _take(self) -> _Batch[R] | None:
         """The next items that fit into one call."""

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 
-from deploy.stack.local import WORKERS
+from deploy.stack.local import PARTIAL_IN_FLIGHT, WORKERS
 from services.core.model_digest import pair
 from tests.bench.gateway import floors, report, usage
 from tests.bench.gateway.wrk import Load, press
@@ -39,7 +39,12 @@ CONNECTIONS = (1, 16, 64, 256, 1000)
 COMPARED = (1, 16, 64)  # clients of the comparison of transports
 GATEWAYS = min(WORKERS, os.cpu_count() or 1)  # worker processes, as `make up` has them
 # As in production: every request has its line.
-QUIET = {"ACCESS_LOG": "all", "LOG_FORMAT": "json", "WORKERS": str(GATEWAYS)}
+QUIET = {
+    "ACCESS_LOG": "all",
+    "LOG_FORMAT": "json",
+    "WORKERS": str(GATEWAYS),
+    "PARTIAL_IN_FLIGHT": str(PARTIAL_IN_FLIGHT),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -116,6 +116,25 @@ def test_requests_of_the_same_moment_travel_together():
     assert observer.batches == [6]
 
 
+def test_beside_calls_under_way_only_a_full_batch_starts_where_partial_ones_are_fewer():
+    observer, chain = Observer(), Chain(takes_s=0.2)
+
+    async def run() -> None:
+        batcher = make(chain, observer, batch_images=4, in_flight=3, partial_in_flight=1)
+        tasks, started = [], []
+        for tags in ((0,), (1, 2), (3,), (4, 5), (6,)):
+            tasks.append(asyncio.create_task(submit(batcher, *tags)))
+            await asyncio.sleep(0.005)
+            started.append(list(observer.batches))
+        assert started == [[1], [1], [1], [1, 3], [1, 3]]  # of five that wait then, three are whole requests
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+    assert observer.batches == [1, 3, 3]
+    assert chain.most_running == 2
+
+
 def test_while_the_allowed_calls_are_under_way_the_next_batch_gathers():
     observer, chain = Observer(), Chain(takes_s=0.2)
 
