@@ -41,6 +41,7 @@ def test_it_runs_from_top_to_bottom_on_a_small_budget(notebook, tmp_path, monkey
     assert "470 to train on, 42 to choose by, 128 to test with" in printed
     assert "denoise=always" in printed
     assert "largest difference" in printed
+    assert re.search(r"^written \d{5}, read \d+", printed, re.MULTILINE), "a number through the service"
 
 
 def test_it_can_be_read_without_running_it(notebook):
