@@ -63,6 +63,7 @@ class GatewayConfig:
 
     # What it is sure of
     min_confidence: float = 0.6  # below it an answer says "accepted": false; 0 to 1
+    min_line_confidence: float = 0.85  # the same for a number
 
     # Limits of one request
     max_body_bytes: int = 32 * 1024 * 1024  # body size, before and after gzip
@@ -117,8 +118,9 @@ class GatewayConfig:
         self._check_shadow()
         if not 0 <= self.batch_wait_ms <= 2:
             raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
-        if not 0 <= self.min_confidence <= 1:
-            raise ValueError(f"{PREFIX}MIN_CONFIDENCE must be from 0 to 1, not {self.min_confidence}")
+        for name in ("min_confidence", "min_line_confidence"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 1, not {getattr(self, name)}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
         for name in ("port", "grpc_port"):

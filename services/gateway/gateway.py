@@ -83,7 +83,7 @@ class Gateway:
         self.captures = _captures(config, self.metrics)
         intake = Intake(self.decoders, self.limits)
         models = offered_models(self.reader, statuses)
-        numbers = NumbersModel(self.lines, models[CHAIN], self.metrics, config.min_confidence)
+        numbers = NumbersModel(self.lines, models[CHAIN], self.metrics, config.min_line_confidence)
         inference = Inference(models, numbers, readiness, self.limits, self.metrics)
         names = ModelNames(config.denoiser_model, config.classifier_model)
         self.operations: tuple[Operation, ...] = (
@@ -91,7 +91,7 @@ class Gateway:
                 intake, self.reader, names, config.min_confidence, self.limits.max_answer_bytes, self.captures
             ).operations(),
             *Feedback(self.captures).operations(),
-            *Read(intake, self.lines, names, self.metrics, config.min_confidence).operations(),
+            *Read(intake, self.lines, names, self.metrics, config.min_line_confidence).operations(),
             *Numbers(numbers, inference, intake).operations(),
             *OpenInference(inference, intake).operations(),
             *TfServingRest(models[CHAIN], intake).operations(),

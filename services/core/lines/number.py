@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.core.lines import lattice
 from services.core.lines.segment import Pieces
 
-LEAST_IS_DIGIT = 0.95  # of each digit of an accepted number: a letter is seldom below 0.9, and wrong in any number
+LEAST_IS_DIGIT = 0.9  # of each digit of an accepted number: what is less is likely a letter, wrong in any number
 ALTERNATIVES = 3  # told beside the number
 
 Length = tuple[int, int]  # how many digits at least and at most
@@ -30,7 +30,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A reading of a line. `confidence` is its digits' product, less what unread ink and other cuts take from it."""
+    """A reading of a line. Of lines read with a `confidence` of 0.9, about 90 % are read rightly."""
 
     number: str
     confidence: float
@@ -65,12 +65,13 @@ def number_of(
     )
     shares = np.exp([way.log_probability - best.log_probability for way in found])
     shares /= shares.sum()
-    certain = math.prod(each.confidence * each.is_digit for each in digits)
-    elsewhere = sum(float(share) for way, share in zip(found, shares, strict=True) if way.pieces != best.pieces)
-    cut_so = float(shares[0]) / (float(shares[0]) + elsewhere)  # against other ways to cut the line
+    # Two views of the same doubt, neither of which knows it all: what the classifier leaves of each digit, and what the
+    # rivals, other cuts among them, leave of the number. Their geometric mean is close to how often a line is misread.
+    by_digits = 1 - math.prod(each.confidence * each.is_digit for each in digits)
+    by_rivals = 1 - float(shares[0])
     return Number(
         number=best.number,
-        confidence=certain * math.exp(best.log_unread) * cut_so,
+        confidence=math.exp(best.log_unread) * (1 - math.sqrt(max(by_digits * by_rivals, 0.0))),
         digits=digits,
         alternatives=tuple((way.number, float(share)) for way, share in zip(found[1:], shares[1:], strict=True)),
     )
