@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 
+from deploy.stack.chain import wait_until
 from tests.support.stack import free_port
 
 ENDS_S = 60.0
@@ -16,10 +16,8 @@ def test_its_workers_end_with_a_parent_that_is_killed_while_they_start():
     settings = {"CLEARDIGITS_GATEWAY_PORT": str(free_port()), "CLEARDIGITS_GATEWAY_WORKERS": "2"}
     command = [sys.executable, "-m", "tests.bench.gateway.embedded"]
     with subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL) as parent:
-        ends = time.monotonic() + ENDS_S
-        while len(workers := [each for each in psutil.Process(parent.pid).children() if _is_worker(each)]) < 2:
-            assert time.monotonic() < ends
-            time.sleep(0.01)
+        assert wait_until(lambda: len(_workers(parent.pid)) == 2, timeout_s=ENDS_S, every_s=0.01)
+        workers = _workers(parent.pid)
         parent.kill()
 
     _, left = psutil.wait_procs(workers, timeout=ENDS_S)
@@ -27,6 +25,10 @@ def test_its_workers_end_with_a_parent_that_is_killed_while_they_start():
         process.kill()
 
     assert left == []
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    return [each for each in psutil.Process(pid).children() if _is_worker(each)]
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from tests.support.stack import Child, Stack, free_port, running_stack
 from tests.support.tiny_models import digits, write_tiny_models
 
@@ -23,6 +24,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 QUERY = "?preprocess=none"
 # everything a caller may meet while a model server is away
 POLITE = {200, 503, 504}
+WITHIN_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +96,8 @@ class Load:
 
     def wait_for(self, count: int) -> None:
         """Until so many more answers came."""
-        goal, ends = len(self.statuses) + count, time.monotonic() + 20
-        while len(self.statuses) < goal:
-            assert time.monotonic() < ends, f"only {len(self.statuses)} of {goal} answers"
-            time.sleep(0.01)
+        goal = len(self.statuses) + count
+        assert wait_until(lambda: len(self.statuses) >= goal, timeout_s=WITHIN_S), f"{len(self.statuses)} of {goal}"
 
 
 def test_rows_never_reach_another_caller(stack):
@@ -120,7 +120,6 @@ def test_a_killed_model_server_is_a_503_until_it_is_back(stack, role):
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/model-unavailable")
     assert role in answer.json()["detail"]
     assert took_s < 2.5
-    time.sleep(0.6)  # an answer of /readyz may be half a second old
     assert requests.get(f"{stack.url}/readyz", timeout=5).status_code == 503
     assert requests.get(f"{stack.url}/healthz", timeout=5).status_code == 200
     server.start()
@@ -130,7 +129,7 @@ def test_a_killed_model_server_is_a_503_until_it_is_back(stack, role):
 
 @pytest.mark.parametrize("role", ["denoiser", "classifier"])
 def test_a_frozen_model_server_is_a_504_at_the_deadline(stack, role):
-    freeze(getattr(stack, role))
+    getattr(stack, role).freeze()
     started = time.monotonic()
     answer = ask(stack.url, **{"Request-Timeout-Ms": "400"})
     took_s = time.monotonic() - started
@@ -144,7 +143,7 @@ def test_a_frozen_model_server_is_a_504_at_the_deadline(stack, role):
 
 def test_a_frozen_model_server_fills_the_queue_and_no_more(stack):
     """Beyond the queue's bound the answer comes at once, with Retry-After; no request waits past its deadline."""
-    freeze(stack.classifier)
+    stack.classifier.freeze()
     with ThreadPoolExecutor(48) as callers:
         answers = list(callers.map(lambda _: ask(stack.url, 20, **{"Request-Timeout-Ms": "1500"}), range(96)))
 
@@ -163,7 +162,7 @@ def test_a_restart_under_load_costs_polite_answers_only(stack, role):
     with Load(stack.url) as load:
         load.wait_for(50)
         server.kill()
-        time.sleep(0.3)
+        load.wait_for(16)  # while it is away
         server.start()
         stack.wait_ready()
         after = len(load.statuses) + 8  # those under way may still carry the old failure
@@ -183,7 +182,7 @@ def test_failures_leak_no_threads_and_no_descriptors(stack):
             ask(stack.url)
         stack.classifier.start()
         stack.wait_ready()
-        freeze(stack.denoiser)
+        stack.denoiser.freeze()
         with ThreadPoolExecutor(8) as callers:
             list(callers.map(lambda _: ask(stack.url, **{"Request-Timeout-Ms": "100"}), range(24)))
         stack.denoiser.thaw()
@@ -195,11 +194,12 @@ def test_failures_leak_no_threads_and_no_descriptors(stack):
     threads, descriptors = usage(worker)
     for _ in range(2):
         spoil_and_mend()
-    time.sleep(0.5)
-    threads_after, descriptors_after = usage(worker)
 
-    assert threads_after <= threads + 2
-    assert descriptors_after <= descriptors + 4
+    def as_before() -> bool:
+        threads_after, descriptors_after = usage(worker)
+        return threads_after <= threads + 2 and descriptors_after <= descriptors + 4
+
+    assert wait_until(as_before, timeout_s=WITHIN_S), (usage(worker), threads, descriptors)
     metrics = requests.get(f"{stack.url}/metrics", timeout=5).text
     assert re.search(r"^cleardigits_queue_images 0\.0$", metrics, re.MULTILINE)
     assert re.search(r"^cleardigits_in_flight_requests 1\.0$", metrics, re.MULTILINE)  # this one
@@ -236,7 +236,7 @@ def test_rubbish_is_a_502(models):
     url = f"http://127.0.0.1:{gateway_port}"
     try:
         with running(gateway):
-            wait_for(lambda: alive(url))
+            assert wait_until(lambda: alive(url), timeout_s=WITHIN_S)
             answer = ask(url)
     finally:
         server.stop(None)
@@ -260,16 +260,13 @@ def test_sigterm_under_load_loses_no_request_that_was_accepted(models):
 
         with ThreadPoolExecutor(4) as callers:
             calls = [callers.submit(call) for _ in range(4)]
-            time.sleep(0.3)
+            assert wait_until(lambda: len(outcomes) > 20, timeout_s=WITHIN_S)
             os.kill(stack.gateway.pid, signal.SIGTERM)
-            time.sleep(0.2)
-            draining = requests.get(f"{stack.url}/readyz", timeout=5)
+            assert wait_until(lambda: says_that_it_drains(stack.url), timeout_s=5)
             for each in calls:
                 each.result(timeout=10)
         status = stack.gateway.stop()
 
-    assert draining.status_code == 503
-    assert draining.json()["draining"] is True
     assert status == 0
     assert set(outcomes) <= {"200", "NewConnectionError", "MaxRetryError", "ProtocolError"}
     assert outcomes.count("200") > 20
@@ -291,7 +288,10 @@ def test_the_rate_of_a_client_is_that_of_all_workers_also_after_one_died(models)
         workers = workers_of(stack.gateway.pid)
         before = [requests.get(f"{stack.url}/v2", timeout=5).status_code for _ in range(20)]  # a connection for each
         os.kill(workers[0], signal.SIGKILL)
-        wait_for(lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid))
+        assert wait_until(
+            lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid),
+            timeout_s=WITHIN_S,
+        )
         stack.wait_ready()
         after = {requests.get(f"{stack.url}/v2", timeout=5).status_code for _ in range(20)}
 
@@ -303,17 +303,26 @@ def test_a_killed_worker_is_replaced_and_what_it_had_under_way_is_forgotten(mode
     with running_stack(models, {"WORKERS": "2"}) as stack:
         workers = workers_of(stack.gateway.pid)
         [port] = [word.removeprefix("--port=") for word in stack.classifier.arguments if word.startswith("--port=")]
-        wait_for(lambda: ask(stack.url).ok and all(is_connected(worker, int(port)) for worker in workers))
-        freeze(stack.classifier)
+        assert wait_until(
+            lambda: ask(stack.url).ok and all(is_connected(worker, int(port)) for worker in workers), timeout_s=WITHIN_S
+        )
+        stack.classifier.freeze()
         with ThreadPoolExecutor(6) as callers:
             calls = [callers.submit(ask, stack.url, **{"Request-Timeout-Ms": "1500"}) for _ in range(6)]
-            time.sleep(0.5)
+            under_way = f"\ncleardigits_in_flight_requests {len(calls) + 1}.0\n"  # and the one that asks
+            assert wait_until(lambda: under_way in requests.get(f"{stack.url}/metrics", timeout=5).text, timeout_s=5)
             os.kill(workers[0], signal.SIGKILL)
             outcomes = [call.exception() or call.result().status_code for call in calls]
         stack.classifier.thaw()
-        wait_for(lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid))
+        assert wait_until(
+            lambda: len(workers_of(stack.gateway.pid)) == 2 and workers[0] not in workers_of(stack.gateway.pid),
+            timeout_s=WITHIN_S,
+        )
         stack.wait_ready()
-        wait_for(lambda: "\ncleardigits_worker_restarts 1.0\n" in requests.get(f"{stack.url}/metrics", timeout=5).text)
+        assert wait_until(
+            lambda: "\ncleardigits_worker_restarts 1.0\n" in requests.get(f"{stack.url}/metrics", timeout=5).text,
+            timeout_s=WITHIN_S,
+        )
         metrics = requests.get(f"{stack.url}/metrics", timeout=5).text
 
     assert [each for each in outcomes if each != 504 and not isinstance(each, requests.ConnectionError)] == []
@@ -326,7 +335,7 @@ def test_a_killed_lone_worker_is_told_of_by_the_one_that_takes_its_place(models)
         before = requests.get(f"{stack.url}/metrics", timeout=5).text
         [worker] = workers_of(stack.gateway.pid)
         os.kill(worker, signal.SIGKILL)
-        wait_for(lambda: workers_of(stack.gateway.pid) not in ([], [worker]))
+        assert wait_until(lambda: workers_of(stack.gateway.pid) not in ([], [worker]), timeout_s=WITHIN_S)
         stack.wait_ready()
         after = requests.get(f"{stack.url}/metrics", timeout=5).text
         running = stack.gateway.running()
@@ -352,10 +361,9 @@ def running(*children: Child):
             child.close()
 
 
-def freeze(child: Child) -> None:
-    """Stop it as if its machine hung, and wait until it has."""
-    child.freeze()
-    wait_for(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+def says_that_it_drains(url: str) -> bool:
+    answer = requests.get(f"{url}/readyz", timeout=5)
+    return answer.status_code == 503 and answer.json()["draining"] is True
 
 
 def alive(url: str) -> bool:
@@ -363,13 +371,6 @@ def alive(url: str) -> bool:
         return requests.get(f"{url}/healthz", timeout=2).ok
     except (requests.ConnectionError, requests.ReadTimeout):  # it listens before it has imported all it needs
         return False
-
-
-def wait_for(holds, within_s: float = 20.0) -> None:
-    ends = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def workers_of(pid: int) -> list[int]:

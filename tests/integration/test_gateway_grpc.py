@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import grpc
@@ -13,6 +12,7 @@ import pytest
 import requests
 import tritonclient.grpc as triton
 
+from deploy.stack.chain import wait_until
 from services.core.preprocessing import to_digit
 from services.pb import open_inference_pb2 as pb
 from tests.support.drawings import on_canvas
@@ -66,10 +66,7 @@ def test_a_worker_that_dies_costs_calls_under_way_only_and_counts_are_of_both(st
     statistics = requests.get(f"{stack.url}/v2/models/digits/stats", timeout=CALL_S).json()["model_stats"]
     before = workers_of(stack.gateway.pid)
     os.kill(before[0].pid, signal.SIGKILL)
-    ends = time.monotonic() + CALL_S
-    while len(workers := workers_of(stack.gateway.pid)) < 2 or before[0] in workers:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    assert wait_until(lambda: len(set(workers_of(stack.gateway.pid)) - {before[0]}) == 2, timeout_s=CALL_S)
     for _ in range(6):
         with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
             np.testing.assert_array_equal(read(client, images), DIGITS)
@@ -86,9 +83,7 @@ def test_on_the_way_down_it_is_not_ready_first_and_answers_what_still_comes(stac
         assert is_ready(b"", timeout=CALL_S).ready
         stopping = threading.Thread(target=stack.gateway.stop)
         stopping.start()
-        ends = time.monotonic() + CALL_S
-        while is_ready(b"", timeout=CALL_S).ready:
-            assert time.monotonic() < ends
+        assert wait_until(lambda: not is_ready(b"", timeout=CALL_S).ready, timeout_s=CALL_S, every_s=0)
         answered = read(client, images)
         stopping.join()
         with pytest.raises(grpc.RpcError) as refused:

@@ -19,6 +19,7 @@ import requests
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deploy.stack.chain import wait_until
 from services.core.tensors import from_proto
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import CALL_S, call, predict_request, write_scale_model, write_slow_model
@@ -61,10 +62,13 @@ def _listening(port):
 
 
 def _wait(condition):
-    until = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
+    assert wait_until(condition, timeout_s=WAIT_S), "it did not happen in time"
+
+
+def _busy_threads(child):
+    """How many of its threads compute, or wait for a processor to."""
+    tasks = Path(f"/proc/{child.pid}/task").iterdir()
+    return sum((task / "stat").read_text().rpartition(")")[2].split()[0] == "R" for task in tasks)
 
 
 def _model(name, base):
@@ -217,7 +221,7 @@ def test_sigterm_lets_calls_in_progress_finish(tmp_path):
         body = json.dumps({"inputs": [6000.0]})
         over_grpc = pool.submit(_predict, channel, "slow", x=np.float32([6000]))
         over_rest = pool.submit(requests.post, f"{rest}/v1/models/slow:predict", body, timeout=CALL_S)
-        time.sleep(0.4)  # both are inside by now: the model takes a second for them
+        _wait(lambda: _busy_threads(child) >= 2)  # both are inside: the model takes a second for them
         started = time.monotonic()
         stopping = pool.submit(child.stop)
 
@@ -233,7 +237,7 @@ def test_a_call_that_takes_longer_than_the_drain_does_not_hold_it_up(tmp_path):
     with process(*_model("slow", tmp_path / "slow"), "--drain_seconds=0.5") as (child, channel, _):
         with ThreadPoolExecutor() as pool:
             call_in_progress = pool.submit(_predict, channel, "slow", x=np.float32([1e6]))
-            time.sleep(0.3)
+            _wait(lambda: _busy_threads(child) >= 1)
 
             assert child.stop() == 0
             with pytest.raises(grpc.RpcError):
@@ -247,7 +251,7 @@ def test_health_says_not_serving_while_it_drains(tmp_path):
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
         assert next(watch).status == Health.SERVING
         in_progress = pool.submit(_predict, channel, "slow", x=np.float32([4000]))
-        time.sleep(0.3)
+        _wait(lambda: _busy_threads(child) >= 1)
         stopping = pool.submit(child.stop)
 
         assert next(watch).status == Health.NOT_SERVING
@@ -376,7 +380,7 @@ def test_no_cpu_is_used_while_idle_after_a_bad_version_came_and_went(tmp_path, t
             _wait(lambda: _states(channel, "scale").get(3) == "AVAILABLE")
         _wait(lambda: _states(channel, "scale")[2] == "END")
         before = _cpu_s(child)
-        time.sleep(3)
+        time.sleep(3)  # an idle time is what is measured
 
         assert _cpu_s(child) - before < 0.15
 

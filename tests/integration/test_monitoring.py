@@ -3,7 +3,6 @@
 import math
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from services.core.images import encode_png
 from services.serving_client import ServingClient
 from tests.support import monitoring
@@ -98,11 +98,15 @@ def answers(prometheus: Prometheus, promql: str) -> bool:
 
 def unanswered(prometheus: Prometheus, expressions: list[monitoring.Expression]) -> list[monitoring.Expression]:
     """The expressions that stay without data for as long as a test may wait."""
-    ends = time.monotonic() + WITHIN_S
-    while expressions and time.monotonic() < ends:
-        expressions = [expression for expression in expressions if not answers(prometheus, expression.promql)]
-        time.sleep(0.5)
-    return expressions
+    left = expressions
+
+    def none_is_left() -> bool:
+        nonlocal left
+        left = [expression for expression in left if not answers(prometheus, expression.promql)]
+        return not left
+
+    wait_until(none_is_left, timeout_s=WITHIN_S, every_s=0.5)
+    return left
 
 
 def test_every_target_is_up(prometheus):

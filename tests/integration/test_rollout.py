@@ -2,11 +2,11 @@
 
 import contextlib
 import shutil
-import time
 
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from tests.support.stack import MODELS, ROOT, SHIPPED, Child, free_port, running_stack
 
 WITHIN_S = 20.0
@@ -37,20 +37,17 @@ def denoiser_version(gateway_url: str) -> int:
 
 def wait_until_answering(gateway_url: str) -> None:
     """A label is refused until its version is loaded, and the gateway may still be starting."""
-    ends = time.monotonic() + WITHIN_S
-    while time.monotonic() < ends:
+
+    def answers() -> bool:
         with contextlib.suppress(requests.ConnectionError, AssertionError):
-            denoiser_version(gateway_url)
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{gateway_url} never answered")
+            return denoiser_version(gateway_url) > 0
+        return False
+
+    assert wait_until(answers, timeout_s=WITHIN_S, every_s=0.1), f"{gateway_url} never answered"
 
 
 def wait_for_version(gateway_url: str, wanted: int) -> None:
-    ends = time.monotonic() + WITHIN_S
-    while (found := denoiser_version(gateway_url)) != wanted:
-        assert time.monotonic() < ends, f"version {found} answers after {WITHIN_S} s, not {wanted}"
-        time.sleep(0.1)
+    assert wait_until(lambda: denoiser_version(gateway_url) == wanted, timeout_s=WITHIN_S, every_s=0.1), wanted
 
 
 @pytest.fixture

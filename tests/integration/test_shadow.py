@@ -6,12 +6,14 @@ import time
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from tests.support.labelled import CONFUSED, labelled_server, shadowed_by
-from tests.support.stack import Child, running_stack
+from tests.support.stack import running_stack
 from tests.support.tiny_models import digits, write_tiny_models
 
 OCTETS = {"Content-Type": "application/octet-stream", "Request-Timeout-Ms": "10000"}
 PICTURES, LABELS = digits(200)
+WITHIN_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def shared(tmp_path_factory):
     users = write_tiny_models(folder / "users")
     with labelled_server(folder) as shadow:
         with running_stack(users, shadowed_by(shadow)) as stack:
-            until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"])
+            assert wait_until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"], timeout_s=WITHIN_S)
             yield stack, shadow.child
 
 
@@ -35,7 +37,7 @@ def shadowed(shared):
     else:
         shadow.start()
     before = pictures(stack.url)["agreed"]
-    until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"] > before)
+    assert wait_until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"] > before, timeout_s=WITHIN_S)
 
 
 def ask(url: str, count: int, start: int = 0) -> float:
@@ -61,20 +63,11 @@ def pictures(url: str) -> dict[str, float]:
 
 def settled(url: str) -> dict[str, float]:
     """The counts, once each picture that was answered is in one of them."""
-    until(lambda: sum(pictures(url).values()) == sum(counters(url, "cleardigits_digits_total").values()))
+    assert wait_until(
+        lambda: sum(pictures(url).values()) == sum(counters(url, "cleardigits_digits_total").values()),
+        timeout_s=WITHIN_S,
+    )
     return pictures(url)
-
-
-def until(holds) -> None:
-    ends = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
-def freeze(child: Child) -> None:
-    child.freeze()
-    time.sleep(0.1)
 
 
 def test_the_label_is_asked_and_where_it_differs_is_counted(shadowed):
@@ -104,32 +97,32 @@ def test_a_dead_shadow_costs_counts_alone_and_is_asked_again_when_it_is_back(sha
 
     for start in range(0, 100, 10):
         ask(stack.url, 10, start)
-    until(lambda: pictures(stack.url)["failed"] > before["failed"])
+    assert wait_until(lambda: pictures(stack.url)["failed"] > before["failed"], timeout_s=WITHIN_S)
 
     assert requests.get(f"{stack.url}/readyz", timeout=5).status_code == 200
     shadow.start()
     agreed = pictures(stack.url)["agreed"]
-    until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"] > agreed)
+    assert wait_until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"] > agreed, timeout_s=WITHIN_S)
 
 
 def test_a_frozen_shadow_fills_its_queue_and_users_are_answered_as_ever(shadowed):
     stack, shadow = shadowed
     before = settled(stack.url)
-    freeze(shadow)
+    shadow.freeze()
 
     took_s = [ask(stack.url, 20, start) for _ in range(5) for start in range(0, 200, 20)]
     lost = pictures(stack.url)
 
     assert sorted(took_s)[len(took_s) // 2] < 0.5  # the shadow's deadline is 2 s
     assert lost["dropped"] - before["dropped"] >= 1000 - 512 - 2 * 20
-    until(lambda: pictures(stack.url)["failed"] > before["failed"])
+    assert wait_until(lambda: pictures(stack.url)["failed"] > before["failed"], timeout_s=WITHIN_S)
 
 
 def test_the_gateway_stops_at_once_beside_a_frozen_shadow(tmp_path):
     with labelled_server(tmp_path) as shadow:
         with running_stack(write_tiny_models(tmp_path / "users"), shadowed_by(shadow)) as stack:
-            until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"])
-            freeze(shadow.child)
+            assert wait_until(lambda: ask(stack.url, 1) and pictures(stack.url)["agreed"], timeout_s=WITHIN_S)
+            shadow.child.freeze()
             ask(stack.url, 10)
             started = time.monotonic()
             status = stack.gateway.stop()

@@ -1,13 +1,13 @@
 """Two versions behind labels of one server: users are split between them, and the shadow asks by label too."""
 
 import re
-import time
 from collections import Counter
 
 import numpy as np
 import pytest
 import requests
 
+from deploy.stack.chain import wait_until
 from services.core.images import encode_png
 from services.evaluator import compare_versions
 from services.gateway.split import LABEL, STICKY, Split
@@ -18,6 +18,7 @@ from tests.support.tiny_models import digits
 OCTETS = {"Content-Type": "application/octet-stream", "Request-Timeout-Ms": "10000"}
 SPLIT = "stable:60,canary:40"
 PICTURES, TRUE = digits(20)
+WITHIN_S = 20
 answered: Counter[str] = Counter()  # requests of all tests here, by label
 lines: Counter[str] = Counter()  # of lines
 LINE = (ROOT / "docs/samples/number-1112-touching.png").read_bytes()
@@ -54,13 +55,6 @@ def ask(url: str, **headers: str) -> tuple[str, set[int], list[int]]:
     )
 
 
-def until(holds) -> None:
-    ends = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
 def read_by(label: str) -> list[int]:
     swapped = dict(zip(CONFUSED, reversed(CONFUSED), strict=True)) if label == "canary" else {}
     return [swapped.get(int(digit), int(digit)) for digit in TRUE]
@@ -85,8 +79,9 @@ def test_lines_are_split_like_digits_and_shadowed(url):
         page = requests.get(f"{url}/metrics", timeout=5).text
         return {name: float(count) for name, count in re.findall(SHADOW_NUMBERS, page, re.M)}
 
-    for key in [f"user-{number}" for number in range(8)]:
-        expected = Split.parsed(SPLIT).label_of({STICKY.lower(): key}, "")
+    label_of = {key: Split.parsed(SPLIT).label_of({STICKY.lower(): key}, "") for key in map("user-{}".format, range(8))}
+    for key, expected in sorted(label_of.items(), key=lambda item: item[1]):  # the shadow's queue keeps the order:
+        # when the last of `stable` is counted, any of `canary` would be
         answer = requests.post(
             f"{url}/v1/read", data=LINE, timeout=15,
             headers={"Content-Type": "image/png", "Request-Timeout-Ms": "10000", STICKY: key},
@@ -97,8 +92,7 @@ def test_lines_are_split_like_digits_and_shadowed(url):
         assert {model["version"] for model in answer.json()["models"].values()} == {LABELS[expected]}
         lines[expected] += 1
     assert min(lines.values()) > 0
-    until(lambda: sum(compared().values()) >= lines["stable"])
-    time.sleep(0.3)  # what must not come would have come
+    assert wait_until(lambda: sum(compared().values()) >= lines["stable"], timeout_s=WITHIN_S)
 
     assert sum(compared().values()) == lines["stable"]
 
@@ -120,11 +114,10 @@ def test_the_shadow_repeats_what_the_other_label_answered_and_not_its_own(url):
         found = re.findall(r'^cleardigits_shadow_pictures_total\{outcome="(?:agreed|differed)"\} (.*)$', page, re.M)
         return sum(map(float, found))
 
-    for label in LABELS:
+    for label in ("canary", "stable"):  # the shadow's queue keeps the order, as above
         ask(url, **{LABEL: label})
     expected = len(PICTURES) * answered["stable"]
-    until(lambda: compared() >= expected)
-    time.sleep(0.3)  # what must not come would have come
+    assert wait_until(lambda: compared() >= expected, timeout_s=WITHIN_S)
 
     assert compared() == expected
 

@@ -10,7 +10,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 import requests
 import yaml
 
+from deploy.stack.chain import wait_until
 from services.core.tensors import from_proto
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import call, predict_request, write_scale_model
@@ -173,14 +173,12 @@ def up(text: str, base: Path) -> Iterator[tuple[str, grpc.Channel]]:
 
 
 def wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    ends = time.monotonic() + WAIT_S
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+    def listens() -> bool:
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < ends
-        time.sleep(0.02)
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    assert wait_until(listens, timeout_s=WAIT_S)
 
 
 def predictions(rest: str, place: str) -> list[list[float]]:

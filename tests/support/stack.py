@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import requests
 
+from deploy.stack.chain import wait_until
 from services.core.model_digest import newest
 from services.evaluator.command import ended_as_interrupted
 
@@ -80,7 +81,10 @@ class Child:
         self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
+        """Stop it as if its machine hung, and wait until it has."""
         os.kill(self.pid, signal.SIGSTOP)
+        state = Path(f"/proc/{self.pid}/stat")
+        assert wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", timeout_s=STOP_S)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
