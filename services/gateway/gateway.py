@@ -12,7 +12,6 @@ from services.core.lines.segment import MAX_PIECES
 from services.gateway.admission.admission import Admission
 from services.gateway.admission.context import Answer, Request
 from services.gateway.admission.rate_limit import Buckets
-from services.gateway.api.answers import ModelNames
 from services.gateway.api.feedback import Feedback
 from services.gateway.api.grpc_health import GrpcHealth
 from services.gateway.api.inference import Inference
@@ -85,7 +84,7 @@ class Gateway:
         models = offered_models(self.reader, statuses)
         numbers = NumbersModel(self.lines, models[CHAIN], self.metrics, config.min_line_confidence)
         inference = Inference(models, numbers, readiness, self.limits, self.metrics)
-        names = ModelNames(config.denoiser_model, config.classifier_model)
+        names = {"denoiser": config.denoiser_model, "classifier": config.classifier_model}
         self.operations: tuple[Operation, ...] = (
             *Recognize(
                 intake, self.reader, names, config.min_confidence, self.limits.max_answer_bytes, self.captures

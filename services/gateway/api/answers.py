@@ -1,14 +1,13 @@
 """A Reading -> the body of an answer: JSON for most, one .npy array for bulk clients."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import orjson
 
 from services.core import npy
 from services.core.lines.segment import apart
-from services.gateway.admission.context import Answer
+from services.gateway.admission.context import Answer, Request
 from services.gateway.messages.options import Options
 from services.gateway.messages.results import Columns
 from services.gateway.reading.chain import Reading
@@ -20,43 +19,35 @@ NPY = "application/x-npy"
 OCTETS = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelNames:
-    """What the two models are called on their servers."""
-
-    denoiser: str
-    classifier: str
-
-
-def recognized(
-    reading: Reading,
-    results: bytes,
+def answer_of(
+    request: Request,
+    results: Sequence[object] | orjson.Fragment,
     *,
-    names: ModelNames,
-    request_id: str,
-    timings_ms: Mapping[str, float],
+    count: int,
+    names: Mapping[str, str],
+    versions: Mapping[str, int | None],
+    degraded: bool,
 ) -> Answer:
-    """The answer of POST /v1/recognize, over results as JSON."""
+    """The answer of /v1/recognize and /v1/read. `names` and `versions` by role; None is that of a model not asked."""
+    timings_ms = request.timings_until_now()
     document = {
-        "request_id": request_id,
-        "count": len(reading.digits),
+        "request_id": request.id,
+        "count": count,
         "models": {
-            "denoiser": None
-            if reading.denoiser_version is None
-            else {"name": names.denoiser, "version": reading.denoiser_version},
-            "classifier": {"name": names.classifier, "version": reading.classifier_version},
+            role: None if version is None else {"name": names[role], "version": version}
+            for role, version in versions.items()
         },
-        **({"label": reading.label} if reading.label else {}),
-        "degraded": reading.degraded,
-        "results": orjson.Fragment(results),
+        **({"label": request.call.label} if request.call.label else {}),
+        "degraded": degraded,
+        "results": results,
         "timings_ms": timings_ms,
     }
     return Answer(200, orjson.dumps(document), JSON, _timing(timings_ms))
 
 
-def scores_only(reading: Reading, *, timings_ms: Mapping[str, float]) -> Answer:
+def scores_only(request: Request, reading: Reading) -> Answer:
     """The same for bulk clients: the probabilities as one array."""
-    return Answer(200, npy.written(reading.scores), NPY, _timing(timings_ms))
+    return Answer(200, npy.written(reading.scores), NPY, _timing(request.timings_until_now()))
 
 
 def takes_npy(accept: str | None) -> bool:

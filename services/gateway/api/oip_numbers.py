@@ -22,6 +22,7 @@ from services.gateway.messages.oip import LENGTH_HEADER
 from services.gateway.messages.oip_numbers import NUMBERS, OUTPUTS, PICTURES, write_numbers_response
 from services.gateway.metrics import Metrics
 from services.gateway.reading.line_reader import LineReader
+from services.gateway.reading.numbers import versions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +78,13 @@ class NumbersModel:
         ]
         for sure in accepted:
             self._metrics.number_answered(sure)
-        read = [reading for reading in readings if reading is not None]
-        versions = {
-            "denoiser_version": [each.denoiser_version for each in read if each.denoiser_version is not None],
-            "classifier_version": [each.classifier_version for each in read if each.classifier_version is not None],
-        }
         return ReadNumbers(
             columns={
                 "number": [number.number for number in numbers],
                 "confidence": [number.confidence for number in numbers],
                 "accepted": accepted,
             },
-            versions={name: max(found) for name, found in versions.items() if found},
+            versions={f"{role}_version": found for role, found in versions_of(readings).items() if found is not None},
         )
 
 

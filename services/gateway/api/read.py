@@ -1,16 +1,15 @@
 """POST /v1/read: body -> pictures of lines -> strips -> numbers -> answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from services.core.lines.number import NOTHING
 from services.core.lines.strip import Strip
 from services.gateway.admission.context import Answer, Request
-from services.gateway.api.answers import JSON, ModelNames
+from services.gateway.api.answers import answer_of
 from services.gateway.api.intake import Intake, decoded
 from services.gateway.api.operations import Operation
 from services.gateway.messages.bodies import check_type
@@ -18,7 +17,7 @@ from services.gateway.messages.line_options import LINE_DEFAULTS, LineOptions
 from services.gateway.messages.results import data_url
 from services.gateway.metrics import Metrics
 from services.gateway.reading.line_reader import LineReader
-from services.gateway.reading.numbers import LineReading
+from services.gateway.reading.numbers import LineReading, versions_of
 
 READ = "/v1/read"
 STAGES = ("denoise", "segment", "classify")
@@ -30,7 +29,7 @@ class Read:
 
     intake: Intake
     reader: LineReader
-    names: ModelNames
+    names: Mapping[str, str]  # of the models, by role
     metrics: Metrics
     min_confidence: float  # for requests that name none
 
@@ -68,22 +67,14 @@ class Read:
         ]
         for result in results:
             self.metrics.number_answered(bool(result["accepted"]))
-        timings_ms = request.timings_until_now()
-        read = [reading for reading in readings if reading is not None]
-        document = {
-            "request_id": request.id,
-            "count": len(results),
-            "models": {
-                "denoiser": _model(self.names.denoiser, [each.denoiser_version for each in read]),
-                "classifier": _model(self.names.classifier, [each.classifier_version for each in read]),
-            },
-            **({"label": request.call.label} if request.call.label else {}),
-            "degraded": any(reading.degraded for reading in read),
-            "results": results,
-            "timings_ms": timings_ms,
-        }
-        timing = ", ".join(f"{stage};dur={spent}" for stage, spent in timings_ms.items())
-        return Answer(200, orjson.dumps(document), JSON, (("Server-Timing", timing),))
+        return answer_of(
+            request,
+            results,
+            count=len(results),
+            names=self.names,
+            versions=versions_of(readings),
+            degraded=any(reading is not None and reading.degraded for reading in readings),
+        )
 
 
 def _result(
@@ -118,11 +109,6 @@ def _result(
     if lines > 1:
         result["hint"] = f"{lines} lines of ink: send one at a time; the heaviest was read"
     return result
-
-
-def _model(name: str, versions: Sequence[int | None]) -> dict[str, object] | None:
-    answered = [version for version in versions if version is not None]
-    return {"name": name, "version": max(answered)} if answered else None
 
 
 def _check(request: Request) -> None:

@@ -1,10 +1,12 @@
 """POST /v1/recognize: body -> images -> chain -> answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import orjson
 
 from services.gateway.admission.context import Answer, Request
 from services.gateway.api import answers
-from services.gateway.api.answers import ModelNames
 from services.gateway.api.intake import Intake, decoded
 from services.gateway.api.operations import Operation
 from services.gateway.captures.capture import Captures
@@ -22,7 +24,7 @@ class Recognize:
 
     intake: Intake
     reader: Reader
-    names: ModelNames
+    names: Mapping[str, str]  # of the models, by role
     min_confidence: float  # for requests that name none
     max_answer_bytes: int
     captures: Captures | None = None
@@ -43,11 +45,16 @@ class Recognize:
         for stage, spent_ms in reading.timings_ms.items():
             request.timings_ms[stage] = round(spent_ms, 2)
         if only_scores:
-            return answers.scores_only(reading, timings_ms=request.timings_until_now())
+            return answers.scores_only(request, reading)
         columns = answers.columns_of(reading, images, options, min_confidence=self.min_confidence)
         results = await self.intake.results(columns, options, until_s=request.call.deadline.at_s)
-        return answers.recognized(
-            reading, results, names=self.names, request_id=request.id, timings_ms=request.timings_until_now()
+        return answers.answer_of(
+            request,
+            orjson.Fragment(results),
+            count=len(images),
+            names=self.names,
+            versions={"denoiser": reading.denoiser_version, "classifier": reading.classifier_version},
+            degraded=reading.degraded,
         )
 
 

@@ -113,11 +113,6 @@ class Batcher(Generic[R]):
             if item.answer.cancelled():  # the caller is gone
                 self._abandon(item)
 
-    @property
-    def waiting_images(self) -> int:
-        """How many images wait for a call of the chain."""
-        return self._waiting_images
-
     def _refuse_what_cannot_be_done(self, images: int, more: int, deadline: Deadline) -> None:
         left_s = deadline.remaining_s()
         if not left_s:

@@ -65,25 +65,14 @@ class LineReader:
         self._observer = observer
         self._offer = offer
         self._without_denoiser = without_denoiser
+        bounds = {"in_flight": in_flight, "queue_images": queue_images}
         self._cleaning: dict[tuple[str, int], Batcher[Cleaned]] = {
-            (label, width): Batcher(
-                clean,
-                observer=observer.lines("denoise"),
-                batch_images=batch_strips,
-                in_flight=in_flight,
-                queue_images=queue_images,
-            )
+            (label, width): Batcher(clean, observer=observer.lines("denoise"), batch_images=batch_strips, **bounds)
             for label in labels
             for width in WIDTHS_PX
         }
         self._classifying: dict[str, Batcher[Scores]] = {
-            label: Batcher(
-                classify,
-                observer=observer.lines("classify"),
-                batch_images=batch_pieces,
-                in_flight=in_flight,
-                queue_images=queue_images,
-            )
+            label: Batcher(classify, observer=observer.lines("classify"), batch_images=batch_pieces, **bounds)
             for label in labels
         }
 

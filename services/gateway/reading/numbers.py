@@ -1,7 +1,7 @@
 """Read a line: clean the strip, cut it apart, classify every piece, take the likeliest number: on one screen."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,3 +92,16 @@ async def read_number(
             "classify": 1e3 * (classified - segmented),
         },
     )
+
+
+def versions_of(readings: Iterable[LineReading | None]) -> dict[str, int | None]:
+    """The newest version of each model that read one of them, by role; None where none did."""
+    read = [reading for reading in readings if reading is not None]
+    return {
+        "denoiser": _newest(reading.denoiser_version for reading in read),
+        "classifier": _newest(reading.classifier_version for reading in read),
+    }
+
+
+def _newest(versions: Iterable[int | None]) -> int | None:
+    return max((version for version in versions if version is not None), default=None)
