@@ -185,7 +185,10 @@ pictures: $(DEV)/.done ## screenshots of the page for the README, into docs/img 
 protos: $(DEV)/.done ## regenerate services/pb from protos/
 	$(DEV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=services/pb --pyi_out=services/pb protos/*.proto
 
-.PHONY: denoise-auto
+.PHONY: denoise-auto estimate
+estimate: $(DEV)/.done ## how far a service's estimate of its own accuracy is off, at every noise: docs/results/estimate.md
+	$(DEV)/bin/python -m services.evaluator.studies.estimate --report docs/results/estimate.md $(ARGS)
+
 denoise-auto: $(DEV)/.done ## is denoise=auto as good as the better of always and never, at every noise?
 	$(DEV)/bin/python -m services.evaluator.studies.denoise_auto --report docs/results/denoise-auto.md $(DENOISE_AUTO)
 

@@ -134,13 +134,14 @@ class LocalStack:
             "STACK_LOGS": str(self._logs),
             "STACK_SOCKET": str(self._socket),
             "STACK_PYTHON": shlex.quote(str(settings.venv / "bin/python")),
-            "STACK_MODELS": shlex.quote(str(settings.models)),
             "STACK_DENOISER_PORT": str(settings.denoiser_port),
             "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
             "STACK_DENOISER_LANE": shlex.quote(str(self._lanes["denoiser"])),
+            "STACK_DENOISER_VERSIONS": self._versions("denoiser"),
             "STACK_CLASSIFIER_PORT": str(settings.classifier_port),
             "STACK_CLASSIFIER_REST_PORT": str(settings.classifier_rest_port),
             "STACK_CLASSIFIER_LANE": shlex.quote(str(self._lanes["classifier"])),
+            "STACK_CLASSIFIER_VERSIONS": self._versions("classifier"),
         }
         started = subprocess.run(
             [settings.venv / "bin/supervisord", "-c", CONFIG],
@@ -148,6 +149,16 @@ class LocalStack:
         )  # fmt: skip
         if started.returncode != 0:
             raise StackError(f"supervisord did not start: {last_line(started.stderr + started.stdout)}")
+
+    def _versions(self, name: str) -> str:
+        """Flags that say which versions a model server serves; those of Compose where a file says it."""
+        if self._settings.model_configs is None:
+            return f"--model_base_path={shlex.quote(str(self._settings.models / name))}"
+        file = self._settings.model_configs / f"{name}.config"
+        if not file.is_file():
+            raise StackError(f"CLEARDIGITS_MODEL_CONFIGS={self._settings.model_configs} has no {file.name}")
+        flags = "--model_config_file_poll_wait_seconds=10 --allow_version_labels_for_unavailable_models"
+        return f"--model_config_file={shlex.quote(str(file))} {flags}"
 
     def _start_stopped(self) -> None:
         with supervisor.connect(self._socket) as interface:

@@ -24,6 +24,7 @@ class Settings:
     classifier_port: int
     classifier_rest_port: int
     models: Path
+    model_configs: Path | None  # denoiser.config and classifier.config of local processes: versions and labels
     var: Path  # logs, sockets and state of what runs
     venv: Path  # what serving needs, for local processes
 
@@ -50,6 +51,7 @@ class Settings:
             classifier_port=port("CLEARDIGITS_CLASSIFIER_PORT", 8510),
             classifier_rest_port=port("CLEARDIGITS_CLASSIFIER_REST_PORT", 8511),
             models=folder("CLEARDIGITS_MODELS", "models"),
+            model_configs=folder("CLEARDIGITS_MODEL_CONFIGS", "") if merged.get("CLEARDIGITS_MODEL_CONFIGS") else None,
             var=folder("CLEARDIGITS_VAR", "var"),
             venv=folder("CLEARDIGITS_VENV", SERVE_VENV),
         )

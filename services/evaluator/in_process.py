@@ -50,11 +50,17 @@ class OnnxModel:
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [each.name for each in self._session.get_outputs()]
 
     def __call__(self, images: Images) -> NDArray[np.float32]:
         """The model's output for a batch of any size."""
+        return self.outputs(images)[self._outputs[0]]
+
+    def outputs(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """All that the model has, by name."""
         parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        found = [self._session.run(None, {self._input: part}) for part in parts]
+        return {name: np.concatenate(each) for name, each in zip(self._outputs, zip(*found, strict=True), strict=True)}
 
 
 class InProcessChain:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from deploy.stack.settings import Settings
+from services.core.noise import NOISES
+from services.evaluator.studies.estimate import OF_REJECTED
 from tests.support import monitoring
 
 RUNBOOK = (monitoring.ROOT / "docs/OPERATIONS.md").read_text()
@@ -36,6 +38,15 @@ def test_prometheus_accepts_the_configuration_and_its_rules(config):
 @promtool
 def test_rules_fire_and_stay_quiet_as_written():
     run_promtool("test", "rules", str(RULE_TESTS))
+
+
+def test_the_margin_of_the_estimated_accuracy_is_the_one_that_held_at_every_noise():
+    page = (monitoring.ROOT / "docs/results/estimate.md").read_text()
+    (margin,) = (rule["expr"] for rule in monitoring.rules("record") if "margin" in rule["record"])
+
+    assert f"{OF_REJECTED} * (1 - classifier_version:cleardigits_accepted:share_rate1h)" in margin
+    assert page.count("±") == 1 + 4 * len(NOISES)
+    assert "outside**" not in page
 
 
 def test_every_alert_is_shown_firing_and_staying_quiet():

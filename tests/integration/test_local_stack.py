@@ -14,6 +14,7 @@ import requests
 from deploy.stack.chain import wait_until
 from services.gateway.decoding.process import NAME
 from tests.support.make_up import MakeUp, copy_checkout, type_curl
+from tests.support.stack import MODELS, SHIPPED
 
 SERVICES = ("denoiser", "classifier", "gateway")
 RECOVERY_S = 45.0  # generous: the machine may be busy with other tests
@@ -248,3 +249,42 @@ def assert_nothing_is_left(stack: MakeUp) -> None:
     assert stack.processes() == {}
     assert not (stack.var / "supervisor.sock").exists()
     assert stack.run("status").stdout == "nothing is running: make up\n"
+
+
+def test_files_say_which_versions_are_served_under_which_labels_as_in_compose(tmp_path):
+    for name in ("denoiser", "classifier"):
+        labels = " ".join(f'version_labels {{ key: "{label}" value: {SHIPPED} }}' for label in ("stable", "canary"))
+        (tmp_path / f"{name}.config").write_text(
+            f'model_config_list {{ config {{ name: "{name}" base_path: "{MODELS / name}" model_platform: "tensorflow" '
+            f"model_version_policy {{ latest {{ num_versions: 2 }} }} {labels} }} }}"
+        )
+    stack = MakeUp.on_free_ports(
+        tmp_path / "var",
+        CLEARDIGITS_MODEL_CONFIGS=str(tmp_path),
+        CLEARDIGITS_GATEWAY_SPLIT="stable:100,canary:0",
+        CLEARDIGITS_GATEWAY_SHADOW_LABEL="canary",
+        CLEARDIGITS_GATEWAY_SHADOW_SHARE="1",
+    )
+    try:
+        started = stack.run("up", "MODE=local")
+        assert started.returncode == 0, started.stdout + started.stderr
+        answers = [
+            requests.post(
+                f"{stack.url}/v1/recognize", data=Path("docs/samples/noisy-7.png").read_bytes(), timeout=10,
+                headers={"Content-Type": "image/png", **headers},
+            )
+            for headers in ({}, {"X-ClearDigits-Label": "canary"})
+        ]  # fmt: skip
+        said = [(answer.json()["label"], answer.json()["results"][0]["digit"]) for answer in answers]
+        assert said == [("stable", 7), ("canary", 7)]
+        agreed = 'cleardigits_shadow_pictures_total{outcome="agreed"} 1.0'
+        assert wait_until(lambda: agreed in requests.get(f"{stack.url}/metrics", timeout=5).text, timeout_s=RECOVERY_S)
+    finally:
+        stack.run("down")
+
+
+def test_a_folder_without_those_files_is_named(tmp_path):
+    failed = MakeUp.on_free_ports(tmp_path / "var", CLEARDIGITS_MODEL_CONFIGS=str(tmp_path)).run("up", "MODE=local")
+
+    assert failed.returncode != 0
+    assert f"CLEARDIGITS_MODEL_CONFIGS={tmp_path} has no denoiser.config" in failed.stdout + failed.stderr

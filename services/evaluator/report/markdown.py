@@ -58,13 +58,18 @@ def estimate_table(results: Results) -> str:
     for cell in results.cells:
         if cell.arm != "always" or cell.estimated is None:
             continue
-        target = ESTIMATE_TARGET if cell.level <= HEADLINE_LEVEL else ESTIMATE_TARGET_ABOVE
+        target = target_of(cell.level)
         off = 100 * (cell.estimated - cell.accuracy)
         title = "clean" if cell.noise == CLEAN else f"{words(cell.noise)} {cell.level:g}"
         shares = [f"{100 * share:.2f} %" for share in (cell.estimated, cell.accuracy)]
         met = "met" if abs(off) <= target else "missed"
         lines.append(_row([title, *shares, f"{off:+.2f}", f"{target:g}", met]))
     return "\n".join(lines)
+
+
+def target_of(level: float) -> float:
+    """How many points an estimate of accuracy may be off."""
+    return ESTIMATE_TARGET if level <= HEADLINE_LEVEL else ESTIMATE_TARGET_ABOVE
 
 
 def rejects_table(results: Results) -> str:
