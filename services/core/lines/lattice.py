@@ -31,7 +31,7 @@ A_DIGIT = 0.6  # log gain of every digit of the number
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LatticePath:
     """One way through the lattice."""
 
     number: str
@@ -47,7 +47,7 @@ def readings(
     *,
     length: tuple[int, int] | None = None,
     count: int = 4,
-) -> list[Reading]:
+) -> list[LatticePath]:
     """The best `count` different numbers, likeliest first; none if no way has a permitted length.
 
     `probabilities` (n, 10) and `is_digit` (n,) are the classifier's; `length` is how many digits at least and at most.
@@ -72,10 +72,10 @@ def readings(
                     into += [(p + price, number + digit, (*chosen, piece), un) for p, number, chosen, un in ways]
         best.append({digits: _best(ways, count) for digits, ways in found.items()})
     whole = [way for digits, ways in best[-1].items() if not counted or least <= digits for way in ways]
-    return [Reading(number, probability, chosen, un) for probability, number, chosen, un in _best(whole, count)]
+    return [LatticePath(number, probability, chosen, un) for probability, number, chosen, un in _best(whole, count)]
 
 
-_Way = tuple[float, str, tuple[int, ...], float]  # as a Reading: log probability, number, pieces, what is unread
+_Way = tuple[float, str, tuple[int, ...], float]  # as a LatticePath: log probability, number, pieces, what is unread
 _Piece = tuple[int, float, list[tuple[float, str, int]]]  # start, log price of no digit, what each class adds
 
 
