@@ -21,6 +21,7 @@ from services.core.preprocessing import INK_SIDE, SIDE
 
 Grey = NDArray[Any]  # uint8; OpenCV's stubs promise no type
 Ink = NDArray[Any]  # float32 in [0, 1]
+_Band = tuple[tuple[int, int, int, int], float, int]  # left, top, right, bottom; how tall a digit is; bands in all
 
 MULTIPLE = 4  # of both sides, for the denoiser
 MARGIN_PX = 6  # of paper before the first digit and after the last
@@ -30,6 +31,9 @@ WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
 NOISY = 0.07  # estimated standard deviation of noise, as for single digits
 LEAST_CONTRAST = 0.06  # of full ink to paper
 MEDIAN_OF = 4000  # values, more or less
+INK_SHARE, FAINT_SHARE = 0.45, 0.2  # of full ink: what is brighter is ink, or may be
+FAINT_TALLER = 1.6  # height of the band with faint ink to the one without, at most; shadows and textures are taller
+FAINT_BEYOND = 0.15  # of a digit's height: faint ink that reaches further beyond the band is part of it
 SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviations
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
 OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
@@ -83,10 +87,12 @@ def find(grey: Grey) -> Strip | None:
     white = _white(working)
     plain = without_stripes(white)
     ink, noise = _ink(working, _unit(white)) if plain is None else (_unit(white), 0.0)
-    smooth, threshold = _smooth(ink if plain is None else plain, noise)
+    smooth, threshold, faint = _smooth(ink if plain is None else plain, noise)
     if smooth is None:
         return None
     mask = _over(smooth, threshold)
+    noisy = noise > NOISY
+    as_it_is = noisy or plain is not None
     level = without_rules(ink, smooth, mask, threshold) if plain is None else None
     if level is None and (slope := _slope(mask)):
         ink, turn = _turned(ink, slope)
@@ -97,12 +103,16 @@ def find(grey: Grey) -> Strip | None:
     if level is not None:
         ink, smooth = level
         mask = _over(smooth, threshold)
-    noisy = noise > NOISY
-    found = _band(mask if noisy else without_thin_lines(mask))
+    thick = mask if noisy else without_thin_lines(mask)
+    found = _band(thick)
     if found is None:
         return None
+    if thick is mask and not as_it_is:
+        found = _with_faint(found, _over(smooth, faint))
     (left, top, right, bottom), tall, lines = found
-    as_it_is = noisy or plain is not None
+    if thick is not mask:  # digits as thin as the lines over them went as well
+        inked = np.flatnonzero(mask[top:bottom].any(axis=0))
+        left, right = min(left, int(inked[0])), max(right, int(inked[-1]) + 1)
     scale = _scale(tall, bottom - top, OWN_GRID_NOISY if as_it_is else OWN_GRID)
     if as_it_is:
         left, right = _ends((ink if noisy else smooth)[top:bottom], left, right)
@@ -111,8 +121,8 @@ def find(grey: Grey) -> Strip | None:
 
 
 def padded(strip: Ink, width: int) -> Ink:
-    """The strip with paper on its right, `width` pixels wide."""
-    return cv2.copyMakeBorder(strip, 0, 0, 0, width - strip.shape[1], cv2.BORDER_CONSTANT)[..., np.newaxis]
+    """The strip, `width` pixels wide: mirrored at its end: noise that ends at once looks like a stroke."""
+    return cv2.copyMakeBorder(strip, 0, 0, 0, width - strip.shape[1], cv2.BORDER_REFLECT_101)[..., np.newaxis]
 
 
 def noise_of(ink: Ink) -> float:
@@ -146,8 +156,7 @@ def _repeats(grey: Grey) -> int:
 
 def _white(grey: Grey) -> Grey:
     """The picture as white ink on dark paper: turned round where its edge is bright."""
-    edge = _edge(grey)
-    return grey if 2 * np.count_nonzero(edge > _WHITE // 2) <= edge.size else cv2.bitwise_not(grey)
+    return grey if 2 * _edge(grey).mean() <= _WHITE else cv2.bitwise_not(grey)
 
 
 def _unit(grey: Grey) -> Ink:
@@ -218,8 +227,8 @@ def _median(values: Ink) -> float:
     return float(np.partition(few, len(few) // 2)[len(few) // 2])
 
 
-def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
-    """The picture in which the line is looked for, and from where on it is ink; None where nothing stands out."""
+def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float, float]:
+    """The picture in which the line is looked for, and from where on it is ink, and faint ink; None: nothing is."""
     smooth = ink
     if noise > NOISY:
         sigma = 1 + 2 * min(noise, 1.0)
@@ -232,8 +241,9 @@ def _smooth(ink: Ink, noise: float) -> tuple[Ink | None, float]:
         grain = min(grain, noise / (2 * np.sqrt(np.pi) * sigma))
     full = _full(smooth)
     if full - paper < max(SURE * grain, LEAST_CONTRAST):
-        return None, 1.0
-    return smooth, paper + max(0.45 * (full - paper), 3 * grain)
+        return None, 1.0, 1.0
+    threshold, faint = (paper + max(share * (full - paper), 3 * grain) for share in (INK_SHARE, FAINT_SHARE))
+    return smooth, threshold, faint
 
 
 def _over(ink: Ink, threshold: float) -> Grey:
@@ -263,7 +273,7 @@ def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
     return turned, np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
 
 
-def _band(mask: Grey) -> tuple[tuple[int, int, int, int], float, int] | None:
+def _band(mask: Grey) -> _Band | None:
     """The heaviest band of ink: its box, how tall a digit in it is, and how many bands there are in all."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count == 1:
@@ -285,6 +295,18 @@ def _band(mask: Grey) -> tuple[tuple[int, int, int, int], float, int] | None:
     tall = _weighted_median(heights[members], areas[members])
     lines = sum(bool(weight >= SECOND_LINE / 2 * weights[main]) for weight in weights)
     return (left, top, right, bottom), tall, lines
+
+
+def _with_faint(found: _Band, mask: Grey) -> _Band:
+    """The band with digits that are fainter than the others, as motion leaves some; the same where there are none."""
+    (left, top, right, bottom), tall, lines = found
+    wider = _band(mask)
+    if wider is None or lines > 1 or wider[2] > 1:
+        return found
+    (faint_left, faint_top, faint_right, faint_bottom), _, _ = wider
+    beyond = max(left - faint_left, top - faint_top, faint_right - right, faint_bottom - bottom)
+    higher = faint_bottom - faint_top > FAINT_TALLER * (bottom - top)
+    return found if higher or beyond <= FAINT_BEYOND * tall else wider
 
 
 def _ends(band: Ink, left: int, right: int) -> tuple[int, int]:

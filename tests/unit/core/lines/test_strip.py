@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.core.lines import strip as strips
 from services.core.lines.strip import find, padded
-from services.core.noise import gaussian
+from services.core.noise import NOISES, gaussian
 
 
 def _picture(width=150, height=40, *, digits=((10, 12), (40, 9), (70, 12), (110, 14)), scale=1):
@@ -172,13 +172,43 @@ def test_a_line_is_found_under_noise(rng):
     assert strip.to_picture[1, 2] == pytest.approx(7, abs=2), "the 28 rows around the digits"
 
 
-def test_padding_adds_paper_on_the_right():
-    strip = np.ones((28, 40, 1), np.float32)
+def test_padding_mirrors_what_is_on_the_right(rng):
+    """Before black padding a denoiser takes the end of noise for a stroke: striped lines were read as too long."""
+    strip = rng.random((28, 40, 1), np.float32)
 
     wider = padded(strip, 56)
 
     assert np.array_equal(wider[:, :40], strip)
-    assert not wider[:, 40:].any()
+    assert np.array_equal(wider[:, 40:], strip[:, 38:22:-1])
+
+
+def test_digits_much_fainter_than_the_others_belong_to_the_line():
+    """Motion fades strokes that it crosses: a 1 at the end was left out, and the rest accepted."""
+    picture = np.zeros((48, 160), np.uint8)
+    cv2.putText(picture, "407", (30, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.95, 255, 3, cv2.LINE_AA)
+    cv2.putText(picture, "1", (8, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.95, 80, 3, cv2.LINE_AA)
+    cv2.putText(picture, "8", (130, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.95, 80, 3, cv2.LINE_AA)
+
+    strip = find(picture)
+
+    assert strip is not None and strip.lines == 1
+    ((left, _, width, _),) = strip.in_picture(np.array([[0, 0, strip.image.shape[1], 28]], np.float32))
+    inked = np.flatnonzero(picture.any(axis=0))
+    assert left <= inked[0] and left + width > inked[-1]
+
+
+def test_half_bright_stripes_do_not_turn_a_picture_black_on_white():
+    picture = np.zeros((48, 160), np.uint8)
+    cv2.putText(picture, "40718", (20, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.95, 255, 3, cv2.LINE_AA)
+    clean = (picture / np.float32(255))[np.newaxis, ..., np.newaxis]
+    for seed in range(20):
+        striped = NOISES["bright_stripes"](clean, 0.5, np.random.default_rng(seed))
+        strip = find(np.rint(255 * striped[0, ..., 0]).astype(np.uint8))
+
+        assert strip is not None
+        left, top = strip.to_picture[:, 2].astype(int)
+        inked = picture[top : top + 28, left : left + strip.image.shape[1]] == 255
+        assert strip.image[: len(inked), : inked.shape[1], 0][inked].mean() > 0.9
 
 
 def test_a_noisy_digit_that_fills_its_picture_is_found(rng):
