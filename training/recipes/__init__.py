@@ -6,7 +6,7 @@ The sizes of the pair and their controls differ by widths alone: they are in tra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ import keras
 
 from training.config import SIZES, TrainingConfig
 from training.data.dataset import Dataset
-from training.fitting.fit import History
+from training.fitting.fit import History, fit_classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,18 @@ class Recipe(Protocol):
     def run(self, data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
         """Train on `data.train`, choose by `data.validation`, and only report on `data.test`."""
         ...
+
+
+def train_classifier(
+    build: Callable[[], keras.Model], data: Dataset, config: TrainingConfig, workdir: Path, *, epochs: int, batch: int
+) -> Outcome:
+    """A classifier on clean digits, as most tutorials have it; `epochs` unless the run was told how many."""
+    keras.utils.set_random_seed(config.seed)
+    classifier = build()
+    history, figures = fit_classifier(
+        classifier, data, epochs=config.epochs or epochs, batch_size=batch, workdir=workdir
+    )
+    return Outcome(history, classifier=classifier, figures=figures)
 
 
 def find(name: str) -> Recipe:

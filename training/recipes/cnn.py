@@ -12,8 +12,7 @@ from keras import layers
 
 from training.config import TrainingConfig
 from training.data.dataset import Dataset
-from training.fitting.fit import fit_classifier
-from training.recipes import Outcome
+from training.recipes import Outcome, train_classifier
 
 PUBLISHED = "99.0 % on the clean test set, loss 0.0241"
 VALIDATION_SHARE = 0.3
@@ -40,13 +39,4 @@ def build() -> keras.Model:
 
 
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
-    keras.utils.set_random_seed(config.seed)
-    classifier = build()
-    history, figures = fit_classifier(
-        classifier,
-        data.with_validation_share(VALIDATION_SHARE),
-        epochs=config.epochs or 10,
-        batch_size=60,
-        workdir=workdir,
-    )
-    return Outcome(history, classifier=classifier, figures=figures)
+    return train_classifier(build, data.with_validation_share(VALIDATION_SHARE), config, workdir, epochs=10, batch=60)

@@ -6,20 +6,15 @@ for five epochs is the common one. The confusion matrix and the gallery of mista
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-
-import keras
 
 from training.config import TrainingConfig
 from training.data.dataset import Dataset
-from training.fitting.fit import fit_classifier
-from training.recipes import Outcome, mlp
+from training.recipes import Outcome, mlp, train_classifier
 
 PUBLISHED = "97.6 % on the clean test set"
 
 
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
-    keras.utils.set_random_seed(config.seed)
-    classifier = mlp.build(hidden=100)
-    history, figures = fit_classifier(classifier, data, epochs=config.epochs or 5, batch_size=32, workdir=workdir)
-    return Outcome(history, classifier=classifier, figures=figures)
+    return train_classifier(partial(mlp.build, hidden=100), data, config, workdir, epochs=5, batch=32)

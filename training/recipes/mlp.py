@@ -13,8 +13,7 @@ from keras import layers
 
 from training.config import TrainingConfig
 from training.data.dataset import Dataset
-from training.fitting.fit import fit_classifier
-from training.recipes import Outcome
+from training.recipes import Outcome, train_classifier
 
 PUBLISHED = "about 98 % on the clean test set"
 
@@ -33,7 +32,4 @@ def build(hidden: int = 128) -> keras.Model:
 
 
 def run(data: Dataset, config: TrainingConfig, workdir: Path) -> Outcome:
-    keras.utils.set_random_seed(config.seed)
-    classifier = build()
-    history, figures = fit_classifier(classifier, data, epochs=config.epochs or 6, batch_size=32, workdir=workdir)
-    return Outcome(history, classifier=classifier, figures=figures)
+    return train_classifier(build, data, config, workdir, epochs=6, batch=32)
