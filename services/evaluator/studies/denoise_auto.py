@@ -28,7 +28,7 @@ SEED = 20261120
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DenoiseRow:
     """One cell of the grid, in percent."""
 
     noise: str
@@ -49,7 +49,7 @@ class Row:
         return max(self.always, self.never) - self.auto
 
 
-def compare(chain: InProcessChain, images: np.ndarray, labels: np.ndarray) -> Iterator[Row]:
+def compare(chain: InProcessChain, images: np.ndarray, labels: np.ndarray) -> Iterator[DenoiseRow]:
     """Every cell of the grid, the clean pictures first."""
     cells = [("clean", 0.0), *((kind, level) for kind in NOISES for level in LEVELS)]
     for kind, level in cells:
@@ -58,7 +58,7 @@ def compare(chain: InProcessChain, images: np.ndarray, labels: np.ndarray) -> It
         always = chain.classify(chain.denoise(noisy)).argmax(axis=1) == labels
         never = chain.classify(noisy).argmax(axis=1) == labels
         shares = (always, never, np.where(applied, always, never), applied)
-        yield Row(kind, level, *(100 * float(share.mean()) for share in shares))
+        yield DenoiseRow(kind, level, *(100 * float(share.mean()) for share in shares))
 
 
 def main(argv: list[str] | None = None) -> int:

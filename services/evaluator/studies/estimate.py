@@ -33,7 +33,7 @@ OF_REJECTED = 0.2  # of the share that was rejected: what the estimate may be of
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EstimateRow:
     """One cell of the grid: shares, 0 to 1."""
 
     noise: str
@@ -71,18 +71,18 @@ HEAD = (
 )
 
 
-def row(noise: str, level: float, confidence: np.ndarray, is_digit: np.ndarray, right: np.ndarray) -> Row:
+def row(noise: str, level: float, confidence: np.ndarray, is_digit: np.ndarray, right: np.ndarray) -> EstimateRow:
     """What the service would say of these answers, beside the truth."""
     accepted = confidence * is_digit >= MIN_CONFIDENCE
     count, share = int(accepted.sum()), float(accepted.mean())
     if not count:
-        return Row(noise, level, 0.0, 0.0, 0.0, 1.0)
+        return EstimateRow(noise, level, 0.0, 0.0, 0.0, 1.0)
     estimated = float(confidence[accepted].mean(dtype=np.float64))
     margin = 1.96 * float(np.sqrt(estimated * (1 - estimated) / count)) + OF_REJECTED * (1 - share)
-    return Row(noise, level, share, estimated, float(right[accepted].mean()), margin)
+    return EstimateRow(noise, level, share, estimated, float(right[accepted].mean()), margin)
 
 
-def measure(denoiser: OnnxModel, classifier: OnnxModel, data: dataset.Dataset, seed: int) -> Iterator[Row]:
+def measure(denoiser: OnnxModel, classifier: OnnxModel, data: dataset.Dataset, seed: int) -> Iterator[EstimateRow]:
     """Every cell of the grid, the clean pictures first."""
     for condition in grid(list(NOISES), LEVELS):
         outputs = classifier.outputs(denoiser(condition.apply(data.images, seed)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.core.noise import NOISES
-from services.evaluator.studies.denoise_auto import LEVELS, Row, compare, main
+from services.evaluator.studies.denoise_auto import LEVELS, DenoiseRow, compare, main
 from tests.support.tiny_models import digits, write_tiny_models
 
 
@@ -31,7 +31,9 @@ def test_auto_is_right_where_it_chose_the_right_way():
 
 
 def test_a_row_is_a_line_of_a_table():
-    assert str(Row("shot", 0.5, 99.0, 98.0, 98.8, 40.0)) == "| shot | 0.5 | 99.00 | 98.00 | 98.80 | 40.0 % | 0.20 |"
+    assert (
+        str(DenoiseRow("shot", 0.5, 99.0, 98.0, 98.8, 40.0)) == "| shot | 0.5 | 99.00 | 98.00 | 98.80 | 40.0 % | 0.20 |"
+    )
 
 
 @pytest.mark.parametrize("part", ["test", "train"])

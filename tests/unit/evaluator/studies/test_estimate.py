@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.core.noise import NOISES
-from services.evaluator.studies.estimate import LEVELS, MIN_CONFIDENCE, OF_REJECTED, Row, main, row
+from services.evaluator.studies.estimate import LEVELS, MIN_CONFIDENCE, OF_REJECTED, EstimateRow, main, row
 from services.gateway.config import GatewayConfig
 from tests.support.tiny_models import digits, write_tiny_models
 
@@ -35,7 +35,7 @@ def test_the_bar_is_the_gateway_s():
      (0.02, "| +2.00 | 0.5 | missed | ±1.00 **outside** |")],
 )  # fmt: skip
 def test_a_row_says_whether_it_is_on_target_and_within_the_margin(off, said):
-    found = Row("shot", 0.5, 0.95, 0.9 + off, 0.9, 0.01)
+    found = EstimateRow("shot", 0.5, 0.95, 0.9 + off, 0.9, 0.01)
 
     assert str(found) == f"| shot 0.5 | 95.00 % | {90 + 100 * off:.2f} % | 90.00 % {said}"
 
