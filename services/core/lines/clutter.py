@@ -47,17 +47,17 @@ def without_stripes(white: Grey) -> Ink | None:
 
 def without_thin_lines(mask: Mask) -> Mask:
     """Ink without lines one pixel thin, where they join digits to something taller."""
-    height, width = _size(mask)
+    height, width = mean_size(mask)
     if width <= height:  # digits, not joined ones
         return mask
     thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _THICK)
     if np.count_nonzero(thick) < LEAST_LEFT * np.count_nonzero(mask):
         return mask
-    digit_height, _ = _size(thick)
+    digit_height, _ = mean_size(thick)
     return thick if height > TALLER * digit_height and width > WIDER * digit_height else mask
 
 
-def _size(mask: Mask) -> tuple[float, float]:
+def mean_size(mask: Mask) -> tuple[float, float]:
     """Height and width of the pieces that hang together, each weighing as much as it has pixels."""
     stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
     areas = stats[:, cv2.CC_STAT_AREA]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.ink import EVEN_SPREAD
-from services.core.lines.clutter import without_stripes, without_thin_lines
+from services.core.lines.clutter import mean_size, without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
 from services.core.preprocessing import INK_SIDE, SIDE
 
@@ -33,6 +33,7 @@ LEAST_CONTRAST = 0.06  # of full ink to paper
 MEDIAN_OF = 4000  # values, more or less
 INK_SHARE, FAINT_SHARE = 0.45, 0.2  # of full ink: what is brighter is ink, or may be
 FAINT_TALLER = 1.6  # height of the band with faint ink to the one without, at most; shadows and textures are taller
+FAINT_WIDER = 2.0  # width of its pieces likewise; pale ruled lines are wider
 FAINT_BEYOND = 0.15  # of a digit's height: faint ink that reaches further beyond the band is part of it
 SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviations
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
@@ -108,7 +109,7 @@ def find(grey: Grey) -> Strip | None:
     if found is None:
         return None
     if thick is mask and not as_it_is:
-        found = _with_faint(found, _over(smooth, faint))
+        found = _with_faint(found, mask, _over(smooth, faint))
     (left, top, right, bottom), tall, lines = found
     if thick is not mask:  # digits as thin as the lines over them went as well
         inked = np.flatnonzero(mask[top:bottom].any(axis=0))
@@ -297,16 +298,18 @@ def _band(mask: Grey) -> _Band | None:
     return (left, top, right, bottom), tall, lines
 
 
-def _with_faint(found: _Band, mask: Grey) -> _Band:
+def _with_faint(found: _Band, mask: Grey, faint: Grey) -> _Band:
     """The band with digits that are fainter than the others, as motion leaves some; the same where there are none."""
     (left, top, right, bottom), tall, lines = found
-    wider = _band(mask)
+    wider = _band(faint)
     if wider is None or lines > 1 or wider[2] > 1:
         return found
     (faint_left, faint_top, faint_right, faint_bottom), _, _ = wider
     beyond = max(left - faint_left, top - faint_top, faint_right - right, faint_bottom - bottom)
     higher = faint_bottom - faint_top > FAINT_TALLER * (bottom - top)
-    return found if higher or beyond <= FAINT_BEYOND * tall else wider
+    if higher or beyond <= FAINT_BEYOND * tall or mean_size(faint)[1] > FAINT_WIDER * mean_size(mask)[1]:
+        return found
+    return wider
 
 
 def _ends(band: Ink, left: int, right: int) -> tuple[int, int]:

@@ -197,6 +197,19 @@ def test_digits_much_fainter_than_the_others_belong_to_the_line():
     assert left <= inked[0] and left + width > inked[-1]
 
 
+def test_pale_ruled_lines_are_no_faint_digits():
+    picture = np.zeros((200, 700), np.uint8)
+    cv2.putText(picture, "40718", (120, 130), cv2.FONT_HERSHEY_SIMPLEX, 3, 255, 8, cv2.LINE_AA)
+    ruled = picture.copy()
+    ruled[20::40] = np.maximum(ruled[20::40], 70)
+    ruled[21::40] = np.maximum(ruled[21::40], 70)
+
+    plain, strip = find(picture), find(ruled)
+
+    assert plain is not None and strip is not None
+    np.testing.assert_allclose(strip.to_picture, plain.to_picture, atol=3)
+
+
 def test_half_bright_stripes_do_not_turn_a_picture_black_on_white():
     picture = np.zeros((48, 160), np.uint8)
     cv2.putText(picture, "40718", (20, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.95, 255, 3, cv2.LINE_AA)
