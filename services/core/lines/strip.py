@@ -324,15 +324,21 @@ def _ends(band: Ink, left: int, right: int) -> tuple[int, int]:
 def _joined(tops: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[np.intp]]:
     """Intervals that overlap by more than a third of the shorter one, directly or through others, as groups."""
     groups: list[tuple[int, int, list[int]]] = []
-    for index in np.argsort(tops, kind="stable"):
-        top, end = int(tops[index]), int(ends[index])
+    reach = int(ends.max(initial=0)) + 1
+    intervals, which = np.unique(tops.astype(np.int64) * reach + ends, return_inverse=True)  # few, of many specks
+    for index, interval in enumerate(intervals.tolist()):
+        top, end = divmod(interval, reach)
         for place, (start, stop, members) in enumerate(groups):
             if 3 * (min(end, stop) - max(top, start)) > min(end - top, stop - start):
-                groups[place] = (min(top, start), max(end, stop), [*members, int(index)])
+                members.append(index)
+                groups[place] = (min(top, start), max(end, stop), members)
                 break
         else:
-            groups.append((top, end, [int(index)]))
-    return [np.array(members) for _, _, members in groups]
+            groups.append((top, end, [index]))
+    group_of = np.empty(len(intervals), np.intp)
+    for place, (_, _, members) in enumerate(groups):
+        group_of[members] = place
+    return [np.flatnonzero(group_of[which] == place) for place in range(len(groups))]
 
 
 def _weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
