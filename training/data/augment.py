@@ -31,7 +31,10 @@ def warp(images: Images, rng: np.random.Generator, *, small: float = 1.0, wide: 
     scale = rng.uniform(1 - ranges[:, 2], 1 + ranges[:, 3])
     stretch = 1 + rng.uniform(-0.5, 0.5, count) * ranges[:, 1]
     reach = np.minimum(ranges[:, 4], SIDE_PX / 2 + CUT_PX - INK_HALF_PX * scale)
-    move = rng.uniform(-1, 1, (2, count)) * np.maximum(reach, 0)
+    way = rng.uniform(-1, 1, (2, count))
+    move = np.where(place < wide, np.sign(way) * np.sqrt(np.abs(way)), way) * np.maximum(
+        reach, 0
+    )  # far rather than near
     cos, sin = np.cos(turn), np.sin(turn)
     # Input pixel -> output pixel, about the centre.
     linear = np.stack(

@@ -17,14 +17,15 @@ from services.core.noise import NOISES, Images, gaussian
 from training.data.augment import warp
 from training.data.dataset import Digits, Pictures
 from training.data.glyphs import DIGITS, glyphs
+from training.data.lines import cut_out, strips
 from training.data.outliers import outliers
 
 NO_DIGIT = -1  # the label of an outlier
 OUTLIER_SHARE = 0.2
 PRINTED_SHARE = 0.06  # of the digits; printed ones have flags and feet
-STRIP_DIGITS = 4  # in a strip as long as this many pictures
-STRIPS_SHARE = 0.1  # of the pixels of a batch, more
-SIDE_PX = 28
+CUT_OUT_SHARE = 0.08  # of the digits, cut out of a line
+STRIP_PICTURES = 4  # as long as a strip
+STRIPS_SHARE = 0.2  # of the pixels of a batch, more
 WIDE_EARLY, WIDE_LATE = 0.45, 0.25  # shares of warps, in the epochs that warp and in the last ones
 SMALL_EARLY, SMALL_LATE = 0.35, 0.15
 GRAIN_SHARE, GRAIN = 0.15, 0.3  # of the noisy pictures get Gaussian noise of up to this level as well
@@ -87,7 +88,7 @@ class BatchMaker:
     @property
     def strips(self) -> int:
         """How many strips a batch holds."""
-        return max(1, round(STRIPS_SHARE * self.batch_size / STRIP_DIGITS))
+        return max(1, round(STRIPS_SHARE * self.batch_size / STRIP_PICTURES))
 
     @property
     def steps(self) -> int:
@@ -95,7 +96,7 @@ class BatchMaker:
         return len(self.digits) // (self.batch_size - self.outliers)
 
     def make(self, epoch: int, step: int) -> Batch:
-        """One batch: `noisy`, `clean`, `has_clean`, `labels`, `noisy_strips`, `clean_strips`."""
+        """One batch: `noisy`, `clean`, `has_clean`, `labels`, and of the strips what training/data/lines.py tells."""
         rng = np.random.default_rng((self.seed, 1, epoch, step))
         count = self.batch_size - self.outliers
         order = _order(self.seed, epoch, len(self.digits))
@@ -103,15 +104,23 @@ class BatchMaker:
         warping = epoch < self.warped_epochs
         small, wide = (SMALL_EARLY, WIDE_EARLY) if warping else (SMALL_LATE, WIDE_LATE)
         written, labels = _with_printed(chosen, rng)
-        clean = np.concatenate([warp(written, rng, small=small, wide=wide), outliers(self.digits, self.outliers, rng)])
-        strips = _strips(self.digits, self.strips, rng)
+        written = warp(written, rng, small=small, wide=wide)
+        beside = np.flatnonzero(rng.random(count) < CUT_OUT_SHARE)
+        if len(beside):
+            written[beside] = cut_out(chosen, beside, rng)
+            labels[beside] = chosen.labels[beside]
+        clean = np.concatenate([written, outliers(self.digits, self.outliers, rng)])
+        lines = strips(self.digits, self.strips, rng)
         batch = {
             "noisy": self.mix.apply(clean, rng),
             "clean": clean,
             "has_clean": np.ones(self.batch_size, np.float32),
             "labels": np.concatenate([labels, np.full(self.outliers, NO_DIGIT, labels.dtype)]),
-            "noisy_strips": self.mix.apply(strips, rng),
-            "clean_strips": strips,
+            "noisy_strips": self.mix.apply(lines.images, rng),
+            "clean_strips": lines.images,
+            "strip_lefts": lines.lefts,
+            "strip_masks": lines.masks,
+            "strip_labels": lines.labels,
         }
         if self.extra:
             self._mix_in(self.extra, batch, np.random.default_rng((self.seed, 2, epoch, step)), small=small, wide=wide)
@@ -151,18 +160,3 @@ def _with_printed(digits: Digits, rng: np.random.Generator) -> tuple[Images, np.
     images[replaced] = printed.images[chosen]
     labels[replaced] = printed.characters[chosen].astype(labels.dtype)
     return images, labels
-
-
-def _strips(digits: Digits, count: int, rng: np.random.Generator) -> Images:
-    """Lines of digits at irregular distances, the first of them anywhere, also cut."""
-    width = STRIP_DIGITS * SIDE_PX
-    strips = np.zeros((count, SIDE_PX, width, 1), np.float32)
-    for strip in strips:
-        left = int(rng.integers(-14, 14))
-        while left < width - 6:
-            digit = warp(digits.images[rng.integers(len(digits), size=1)], rng, small=0.6, wide=0.3)[0]
-            start, end = max(left, 0), min(left + SIDE_PX, width)
-            part = digit[:, start - left : end - left]
-            np.maximum(strip[:, start:end], part, out=strip[:, start:end])
-            left += int(rng.integers(15, 34))
-    return strips

@@ -12,6 +12,7 @@ from services.core.noise import Images
 from training.data.augment import SIDE_PX, warp
 from training.data.dataset import Digits
 from training.data.glyphs import LETTERS, Glyphs, glyphs
+from training.data.lines import pieces
 
 MIRRORED = (3, 4, 6, 7, 9)  # whose mirror image is no digit
 Outlier = Callable[[Digits, int, np.random.Generator], Images]
@@ -117,13 +118,14 @@ def textures(digits: Digits, count: int, rng: np.random.Generator) -> Images:
 
 OUTLIERS: Mapping[str, tuple[Outlier, float]] = MappingProxyType(
     {
-        "letters": (letters, 0.40),
+        "letters": (letters, 0.36),
         "mirrored": (mirrored, 0.05),
-        "cut": (cut, 0.07),
-        "two_digits": (two_digits, 0.22),
-        "scribbles": (scribbles, 0.10),
-        "blank": (blank, 0.08),  # the noise on top makes most of them pictures of noise
-        "textures": (textures, 0.08),
+        "cut": (cut, 0.05),
+        "two_digits": (two_digits, 0.18),
+        "pieces": (pieces, 0.16),
+        "scribbles": (scribbles, 0.08),
+        "blank": (blank, 0.06),  # the noise on top makes most of them pictures of noise
+        "textures": (textures, 0.06),
     }
 )
 

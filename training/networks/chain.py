@@ -66,10 +66,12 @@ class Direct(keras.Model):
         shown = ops.cast(labels >= 0, "float32")  # 1 for a digit, 0 for what is none
         digit = keras.losses.sparse_categorical_crossentropy(ops.maximum(labels, 0), read["probabilities"])
         is_digit = shown
-        if taught := read.get("taught"):
-            soft = keras.losses.categorical_crossentropy(taught["probabilities"], read["probabilities"])
-            digit = (1 - TAUGHT) * digit + TAUGHT * soft
-            is_digit = (1 - TAUGHT) * shown + TAUGHT * taught["is_digit"]
+        if taught := read.get("taught"):  # of the pictures; of digits on strips the label alone is known
+            count = ops.shape(taught["is_digit"])[0]
+            soft = keras.losses.categorical_crossentropy(taught["probabilities"], read["probabilities"][:count])
+            digit = ops.concatenate([(1 - TAUGHT) * digit[:count] + TAUGHT * soft, digit[count:]])
+            told = (1 - TAUGHT) * shown[:count] + TAUGHT * taught["is_digit"]
+            is_digit = ops.concatenate([told, shown[count:]])
         reading = ops.sum(shown * digit) / ops.maximum(ops.sum(shown), 1.0)
         return reading + self.judgement_weight * ops.mean(ops.binary_crossentropy(is_digit, read["is_digit"]))
 
@@ -105,15 +107,12 @@ class Chain(Direct):
         noisy, clean = batch["noisy"], batch["clean"]
         denoised = self.denoiser(noisy, training=training)
         # One pass over all three, so that batch norm learns one set of statistics that fits them together.
+        strips = self.denoiser(batch["noisy_strips"], training=training)
         raw = [noisy[::RAW], clean[1::RAW]] if training else []
-        read = self.classifier(ops.concatenate([denoised, *raw]), training=training)
+        in_lines = [cut_out(strips, batch["strip_lefts"], batch["strip_masks"])] if training else []
+        read = self.classifier(ops.concatenate([denoised, *raw, *in_lines]), training=training)
         taught = {"taught": self.teacher(ops.concatenate([noisy, *raw]))} if training and self.teacher else {}
-        return {
-            "denoised": denoised,
-            "denoised_strips": self.denoiser(batch["noisy_strips"], training=training),
-            **read,
-            **taught,
-        }
+        return {"denoised": denoised, "denoised_strips": strips, **read, **taught}
 
     def answer(self, noisy: Any) -> dict[str, Any]:
         return super().answer(self.denoiser.predict(noisy, batch_size=PREDICTED_AT_ONCE, verbose=0))
@@ -121,7 +120,7 @@ class Chain(Direct):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        labels = ops.concatenate([y, y[::RAW], y[1::RAW]]) if training else y
+        labels = ops.concatenate([y, y[::RAW], y[1::RAW], ops.reshape(x["strip_labels"], (-1,))]) if training else y
         # Of a user's pictures nothing is known but what they show: the denoiser answers for their reading alone.
         error = ops.reshape(x["has_clean"], (-1, 1, 1, 1)) * ops.subtract(y_pred["denoised"], x["clean"])
         reconstruction = ops.mean(ops.square(error))
@@ -133,3 +132,11 @@ class Chain(Direct):
             + self.reconstruction_weight * (0.85 * reconstruction + 0.15 * lines)
             + self.veil_weight * veil
         )
+
+
+def cut_out(strips: Any, lefts: Any, masks: Any) -> Any:
+    """The digits of strips that begin at `lefts`, without what lies outside their masks: (n * digits, 28, 28, 1)."""
+    columns = ops.expand_dims(lefts, -1) + ops.arange(ops.shape(masks)[3])
+    chosen = ops.one_hot(columns, strips.shape[2])  # strip, digit, its column, the strip's column
+    frames = ops.einsum("nkjw,nhwc->nkhjc", chosen, strips) * masks
+    return ops.reshape(frames, (-1, *frames.shape[2:]))

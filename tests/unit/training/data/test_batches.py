@@ -43,10 +43,11 @@ def test_a_batch_holds_digits_then_outliers_then_strips(digits):
     assert (batch["labels"][:32] >= 0).all()
     assert (batch["labels"][32:] == NO_DIGIT).all()
     assert (batch["has_clean"] == np.ones(40)).all()
-    assert batch["noisy_strips"].shape == batch["clean_strips"].shape == (1, 28, 112, 1)
+    assert batch["noisy_strips"].shape == batch["clean_strips"].shape == (2, 28, 112, 1)
     for name, array in batch.items():
-        assert array.dtype == (np.int32 if name == "labels" else np.float32)
-        if name not in ("labels", "has_clean"):
+        whole = name in ("labels", "strip_labels", "strip_lefts")
+        assert array.dtype == (np.int32 if whole else np.float32)
+        if not whole and name != "has_clean":
             assert 0 <= array.min() < array.max() <= 1
 
 

@@ -15,7 +15,7 @@ from training.config import SIZES, TrainingConfig
 from training.data.dataset import split
 from training.errors import TrainingError
 from training.measure.cost import flops
-from training.networks.chain import Direct, Teacher
+from training.networks.chain import Direct, Teacher, cut_out
 from training.recipes import find
 from training.recipes.pair import build, load_teacher
 
@@ -27,13 +27,16 @@ MOST_MFLOP = {"small": 3, "default": 9, "large": 28}
 @pytest.fixture
 def batch(rng):
     noisy, clean = rng.random((2, len(LABELS), 28, 28, 1), dtype=np.float32)
-    strips = rng.random((1, 28, 112, 1), dtype=np.float32)
+    strips = rng.random((2, 28, 112, 1), dtype=np.float32)
     return {
         "noisy": noisy,
         "clean": clean,
         "has_clean": np.ones(len(LABELS), np.float32),
         "noisy_strips": strips,
         "clean_strips": strips,
+        "strip_lefts": np.array([[0, 40], [84, 7]], np.int32),
+        "strip_masks": (rng.random((2, 2, 28, 28, 1)) < 0.5).astype(np.float32),
+        "strip_labels": np.array([[1, 2], [3, 4]], np.int32),
     }
 
 
@@ -69,9 +72,20 @@ def test_a_teacher_answers_in_training_alone_and_none_of_its_weights_is_the_pupi
     answer = pupil(batch, training=True)
     untaught(batch)
 
-    assert answer["taught"]["probabilities"].shape == answer["probabilities"].shape
+    on_strips = 0 if size.startswith("direct") else batch["strip_labels"].size  # whose labels alone are learnt
+    assert len(answer["taught"]["probabilities"]) == len(answer["probabilities"]) - on_strips
+    assert np.isfinite(pupil.compute_loss(batch, LABELS, answer))
     assert "taught" not in pupil(batch, training=False)
     assert len(pupil.variables) == len(untaught.variables)
+
+
+def test_digits_are_cut_out_of_strips_where_they_stand(batch):
+    strips, lefts, masks = (batch[name] for name in ("clean_strips", "strip_lefts", "strip_masks"))
+    expected = [
+        strips[n, :, left : left + 28] * masks[n, k] for n, row in enumerate(lefts) for k, left in enumerate(row)
+    ]
+
+    np.testing.assert_array_equal(cut_out(strips, lefts, masks), np.stack(expected))
 
 
 def test_a_run_that_cannot_teach_is_refused(tmp_path):
