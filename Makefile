@@ -77,7 +77,7 @@ torture: $(DEV)/.done ## floods, kills, freezes, full disks, versions in a loop,
 tagged: $(DEV)/.done ## a million pictures known by their answers, from 64 clients: is any answer mixed up? (PICTURES=1000000 ARGS="--seed 2")
 	$(DEV)/bin/python -m tests.fuzz.tagged $(PICTURES:%=--pictures=%) $(ARGS)
 
-.PHONY: fuzz torture tagged sizes sign
+.PHONY: fuzz torture tagged sizes int8 sign
 
 ##@ Train
 
@@ -89,6 +89,9 @@ reproduce: $(TRAINING)/.done ## run every recipe, resuming, and write docs/repro
 
 held-out: $(TRAINING)/.done ## train without one noise kind at a time: how well is a kind read that was never seen? (ARGS="--epochs 3")
 	$(TRAINING)/bin/python -m training.studies.held_out $(ARGS)
+
+int8: $(TRAINING)/.done ## the pair in 8-bit integers beside itself, on a quiet machine: docs/results/int8.md
+	$(TRAINING)/bin/python -m training.studies.int8 $(ARGS)
 
 sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of its cost: docs/results/sizes.md (ARGS="--epochs 100 --batch-size 512")
 	$(TRAINING)/bin/python -m training.studies.sizes $(ARGS)
@@ -141,10 +144,13 @@ bench-model-server: $(DEV)/.done ## Predict beside in-process calls and a no-op 
 bench-engines: $(DEV)/.done ## ONNX Runtime, LiteRT and TensorFlow on the shipped pair
 	$(DEV)/bin/python -m tests.bench.engines $(ARGS)
 
+bench-pictures: $(DEV)/.done ## photographs and enlarged noisy digits, read as the gateway does: docs/benchmarks/pictures.md
+	$(DEV)/bin/python -m tests.bench.pictures $(ARGS)
+
 bench-shadow: $(DEV)/.done ## users' p99 beside a tenth of the calls shadowed: docs/benchmarks/shadow.md (six minutes, idle machine, wrk; ARGS="--rounds 2")
 	$(DEV)/bin/python -m tests.bench.shadow $(ARGS)
 
-.PHONY: bench-peers bench-model-server bench-engines bench-shadow
+.PHONY: bench-peers bench-model-server bench-engines bench-shadow bench-pictures
 
 ##@ Operate
 

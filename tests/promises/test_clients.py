@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from services.core.preprocessing import to_digit
 from tests.support.drawings import on_canvas, on_paper
+from tests.support.photographs import drawn, photographed, printed
 
 DIGITS = np.arange(10)
 ROOT = Path(__file__).parents[2]
@@ -248,6 +249,16 @@ def test_photos_of_pen_on_paper_come_out_right(home, photo, rng):
     pictures = [on_paper(digit, rng, **photo) for digit in DIGITS]
 
     assert recognized(home.url, encoded(pictures, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)) == DIGITS.tolist()
+
+
+def test_photographs_of_pen_and_print_are_read(home, rng):
+    """Any size, margin, light and JPEG quality, unseen fonts; `make bench-pictures` has the rates."""
+    shown = np.tile(DIGITS, 4)
+    photographs = [photographed((drawn, printed)[index % 2](int(digit), rng), rng) for index, digit in enumerate(shown)]
+
+    read = np.concatenate([recognized(home.url, photographs[at : at + 10]) for at in range(0, len(shown), 10)])
+
+    assert np.count_nonzero(read == shown) >= 39
 
 
 def test_a_photo_taken_sideways_comes_out_right(home, rng):
