@@ -277,7 +277,7 @@ def test_files_say_which_versions_are_served_under_which_labels_as_in_compose(tm
         ]  # fmt: skip
         said = [(answer.json()["label"], answer.json()["results"][0]["digit"]) for answer in answers]
         assert said == [("stable", 7), ("canary", 7)]
-        agreed = 'cleardigits_shadow_pictures_total{outcome="agreed"} 1.0'
+        agreed = 'cleardigits_shadow_pictures_total{outcome="agreed"} 2.0'  # ours, and the sample that make up sends
         assert wait_until(lambda: agreed in requests.get(f"{stack.url}/metrics", timeout=5).text, timeout_s=RECOVERY_S)
     finally:
         stack.run("down")

@@ -180,10 +180,10 @@ class Shadow:
 
     def _next(self) -> "_Line | list[_Pictures]":
         """A line, or pictures of as many calls as share a batch."""
-        self._batches += 1
         first = self._take()
         if isinstance(first, _Line):
             return first
+        self._batches += 1
         calls, images = [first], first.room
         while self._waiting and self._batches % ALONE_EVERY:
             call = self._waiting[0]
