@@ -1,4 +1,4 @@
-"""Is `denoise=auto` as good as the better of always and never, at every kind and level of noise? In process, no server.
+"""Is `denoise=auto` as good as the better of always and never, at every noise and off the centre? In process, no server.
 
     python -m services.evaluator.studies.denoise_auto               the test images
     python -m services.evaluator.studies.denoise_auto --training    the images that the rule was chosen on
@@ -23,6 +23,8 @@ from services.evaluator.data import mnist
 from services.evaluator.in_process import InProcessChain
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0)
+MOVES_PX = (2, 3, 4, 5)  # of clean digits, down and aside
+MOVED = "moved, px"
 ALLOWED_POINTS = 0.1
 SEED = 20261120
 
@@ -51,14 +53,26 @@ class DenoiseRow:
 
 def compare(chain: InProcessChain, images: np.ndarray, labels: np.ndarray) -> Iterator[DenoiseRow]:
     """Every cell of the grid, the clean pictures first."""
-    cells = [("clean", 0.0), *((kind, level) for kind in NOISES for level in LEVELS)]
+    cells = [("clean", 0.0), *((MOVED, px) for px in MOVES_PX), *((kind, level) for kind in NOISES for level in LEVELS)]
     for kind, level in cells:
-        noisy = images if kind == "clean" else NOISES[kind](images, level, np.random.default_rng(SEED))
+        rng = np.random.default_rng(SEED)
+        if kind in NOISES:
+            noisy = NOISES[kind](images, level, rng)
+        else:
+            noisy = moved(images, int(level), rng)
         applied = worth_denoising(noisy, estimate(noisy))
         always = chain.classify(chain.denoise(noisy)).argmax(axis=1) == labels
         never = chain.classify(noisy).argmax(axis=1) == labels
         shares = (always, never, np.where(applied, always, never), applied)
         yield DenoiseRow(kind, level, *(100 * float(share.mean()) for share in shares))
+
+
+def moved(images: np.ndarray, px: int, rng: np.random.Generator) -> np.ndarray:
+    """Every picture moved by so many pixels up or down and as many to a side; what leaves the frame is gone."""
+    _, height, width, _ = images.shape
+    framed = np.pad(images, ((0, 0), (px, px), (px, px), (0, 0)))
+    starts = px * rng.choice([0, 2], (len(images), 2))
+    return np.stack([each[y : y + height, x : x + width] for each, (y, x) in zip(framed, starts, strict=True)])
 
 
 def main(argv: list[str] | None = None) -> int:

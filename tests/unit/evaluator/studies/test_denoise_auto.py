@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.core.noise import NOISES
-from services.evaluator.studies.denoise_auto import LEVELS, DenoiseRow, compare, main
+from services.evaluator.studies.denoise_auto import LEVELS, MOVES_PX, DenoiseRow, compare, main, moved
 from tests.support.tiny_models import digits, write_tiny_models
 
 
@@ -24,10 +24,20 @@ def test_auto_is_right_where_it_chose_the_right_way():
 
     rows = list(compare(Chain(), noisy, labels))
 
-    assert len(rows) == 1 + len(NOISES) * len(LEVELS)
+    assert len(rows) == 1 + len(MOVES_PX) + len(NOISES) * len(LEVELS)
     for row in rows:  # random pictures show every sign of harm
         assert (row.always, row.never, row.auto, row.denoised) == (75, 25, 75, 100)
         assert row.lost == 0
+
+
+def test_moved_pictures_keep_their_ink_inside_the_frame(rng):
+    dots = np.zeros((40, 28, 28, 1), np.float32)
+    dots[:, 14, 14] = 1
+
+    found = {tuple(np.argwhere(each[..., 0])[0].tolist()) for each in moved(dots, 3, rng)}
+
+    assert found == {(11, 11), (11, 17), (17, 11), (17, 17)}
+    assert not moved(dots, 20, rng).any()
 
 
 def test_a_row_is_a_line_of_a_table():
