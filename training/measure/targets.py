@@ -1,6 +1,6 @@
 """What the shipped pair has to reach, and the table that says how far it got.
 
-python -m training.measure.targets models/classifier/4/model_card.json      # prints the table of training/README.md
+python -m training.measure.targets models/classifier/5/model_card.json      # prints the table of training/README.md
 """
 
 from __future__ import annotations

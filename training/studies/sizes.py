@@ -144,7 +144,7 @@ def write_page(results: Mapping[str, Any], docs: Path, models: Path) -> Path:
                 "thread, the runs in turn (`default-alone` and `default` are the same networks: so much is noise).",
                 table(results, front),
                 f"![Accuracy at Gaussian 0.5 over the cost of one image](../{PICTURE})",
-                f"The shipped pair is {pair(models)}.",
+                f"When this was measured, the shipped pair was {pair(models)}.",
                 "## What was typed",
                 "\n".join(
                     f"- {name}: `{result['command']}`, {result['minutes']:.1f} minutes of epochs"
