@@ -1,4 +1,4 @@
-"""Is `denoise=auto` as good as the better of always and never, at every noise and off the centre? In process, no server.
+"""Is `denoise=auto` as good as the better of always and never, at every noise and off the centre? In process.
 
     python -m services.evaluator.studies.denoise_auto               the test images
     python -m services.evaluator.studies.denoise_auto --training    the images that the rule was chosen on
@@ -56,10 +56,7 @@ def compare(chain: InProcessChain, images: np.ndarray, labels: np.ndarray) -> It
     cells = [("clean", 0.0), *((MOVED, px) for px in MOVES_PX), *((kind, level) for kind in NOISES for level in LEVELS)]
     for kind, level in cells:
         rng = np.random.default_rng(SEED)
-        if kind in NOISES:
-            noisy = NOISES[kind](images, level, rng)
-        else:
-            noisy = moved(images, int(level), rng)
+        noisy = NOISES[kind](images, level, rng) if kind in NOISES else moved(images, int(level), rng)
         applied = worth_denoising(noisy, estimate(noisy))
         always = chain.classify(chain.denoise(noisy)).argmax(axis=1) == labels
         never = chain.classify(noisy).argmax(axis=1) == labels
