@@ -27,7 +27,6 @@ PAGES = sorted(
 OF_AN_EARLIER_PAIR = {
     "reproduction.md": "denoiser 1, classifier 1 (files sha256:d19ba36a0d4390a6)",
     "results/sizes.md": "denoiser 4, classifier 4 (files sha256:fb0f6f8c9709f47a)",
-    "results/denoise-auto.md": "denoiser 1, classifier 1 (files sha256:d19ba36a0d4390a6)",
 }
 
 
