@@ -84,18 +84,12 @@ class LaneServer:
                     time.sleep(_PAUSE_S)
                 continue
             thread = threading.Thread(target=self._serve, args=(connection,), name="lane-call", daemon=True)
-            with self._lock:
-                admitted = not self._stopping and len(self._connections) < MAX_CONNECTIONS
+            with self._lock:  # a thread that `stop` finds has been started, and can be joined
+                admitted = not self._stopping and len(self._connections) < MAX_CONNECTIONS and _started(thread)
                 if admitted:
                     self._connections[connection] = thread
             if not admitted:
                 connection.close()
-                continue
-            try:
-                thread.start()
-            except RuntimeError as exc:  # no thread can be started now
-                log.warning("the lane cannot serve a connection", extra={"error": str(exc)})
-                self._forget(connection)
 
     def _serve(self, connection: socket.socket) -> None:
         end = ServerEnd()
@@ -125,6 +119,15 @@ class LaneServer:
             return LaneAnswer(Code.OK, handler(request.message, deadline))
         except ServiceError as exc:
             return LaneAnswer(Code(code_of(exc).value[0]), message_of(exc).encode())
+
+
+def _started(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError as exc:  # no thread can be started now
+        log.warning("the lane cannot serve a connection", extra={"error": str(exc)})
+        return False
+    return True
 
 
 def _listen(path: Path) -> socket.socket:

@@ -326,3 +326,40 @@ def test_claims_of_large_messages_cost_no_memory(serve, path):
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+def test_a_stop_waits_for_a_connection_that_is_being_taken(path, serve, monkeypatch):
+    """Between the accept and the start of its thread, which could not be joined before."""
+    taking, start = threading.Event(), threading.Thread.start
+
+    def slowly(thread: threading.Thread) -> None:
+        if thread.name == "lane-call":
+            taking.set()
+            time.sleep(0.2)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    server = serve()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+        assert taking.wait(5)
+
+        assert server.stop(5) is True
+
+
+def test_a_connection_for_which_no_thread_can_be_started_is_closed(path, serve, monkeypatch):
+    start = threading.Thread.start
+
+    def never(thread: threading.Thread) -> None:
+        if thread.name == "lane-call":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    serve()
+    with monkeypatch.context() as without, socket.socket(socket.AF_UNIX) as caller:
+        without.setattr(threading.Thread, "start", never)
+        caller.settimeout(5)
+        caller.connect(str(path))
+        assert caller.recv(1) == b""
+
+    assert using(path, ask) == b"x"
