@@ -62,6 +62,11 @@ def _contrast(grey: np.ndarray) -> np.ndarray:
         dark = _is_dark(grey, [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES])
         kernel = np.ones((_window(grey, STROKE_WINDOW),) * 2, np.uint8)
         paper = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, kernel)
+    return contrast_to(paper, grey, dark=dark)
+
+
+def contrast_to(paper: np.ndarray, grey: np.ndarray, *, dark: bool) -> np.ndarray:
+    """How far grey is from paper, to the side where ink is, as a share of what is possible there: float32."""
     if dark:
         return cv2.subtract(paper, grey) / np.maximum(paper, 1).astype(np.float32)
     return cv2.subtract(grey, paper) / np.maximum(255 - paper, 1).astype(np.float32)

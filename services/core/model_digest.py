@@ -4,7 +4,7 @@ A version number alone cannot say it: files can be replaced under a number. Ever
 `str(pair(models))`, and a test compares it with the models in the repository. The digest of a version can be made again
 without Python:
 
-    cd models/denoiser/4 && find . -type f -not -path ./model_card.json -not -path ./model.sig -printf '%P\\n' \\
+    cd models/denoiser/5 && find . -type f -not -path ./model_card.json -not -path ./model.sig -printf '%P\\n' \\
         | LC_ALL=C sort | xargs sha256sum | sha256sum
 """
 

@@ -32,9 +32,8 @@ def warp(images: Images, rng: np.random.Generator, *, small: float = 1.0, wide: 
     stretch = 1 + rng.uniform(-0.5, 0.5, count) * ranges[:, 1]
     reach = np.minimum(ranges[:, 4], SIDE_PX / 2 + CUT_PX - INK_HALF_PX * scale)
     way = rng.uniform(-1, 1, (2, count))
-    move = np.where(place < wide, np.sign(way) * np.sqrt(np.abs(way)), way) * np.maximum(
-        reach, 0
-    )  # far rather than near
+    way = np.where(place < wide, np.sign(way) * np.sqrt(np.abs(way)), way)  # far rather than near
+    move = way * np.maximum(reach, 0)
     cos, sin = np.cos(turn), np.sin(turn)
     # Input pixel -> output pixel, about the centre.
     linear = np.stack(
@@ -54,3 +53,9 @@ def warp(images: Images, rng: np.random.Generator, *, small: float = 1.0, wide: 
             picture = np.maximum(picture, THICKER * cv2.dilate(picture, BRUSH))
         warped[index, ..., 0] = cv2.warpAffine(picture, matrices[index], (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR)
     return warped
+
+
+def moved(image: Images, right: int, down: int) -> Images:
+    """One picture, by whole pixels; what leaves the frame is gone."""
+    matrix = np.array([[1.0, 0, right], [0, 1.0, down]])
+    return cv2.warpAffine(image[..., 0], matrix, (SIDE_PX, SIDE_PX))[..., None].astype(np.float32, copy=False)

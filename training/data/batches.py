@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.core.noise import NOISES, Images, gaussian
-from training.data.augment import warp
+from training.data.augment import SIDE_PX, warp
 from training.data.dataset import Digits, Pictures
 from training.data.glyphs import DIGITS, glyphs
-from training.data.lines import cut_out, strips
+from training.data.lines import STRIP_PX, cut_out, strips
 from training.data.outliers import outliers
 
 NO_DIGIT = -1  # the label of an outlier
 OUTLIER_SHARE = 0.2
 PRINTED_SHARE = 0.06  # of the digits; printed ones have flags and feet
 CUT_OUT_SHARE = 0.08  # of the digits, cut out of a line
-STRIP_PICTURES = 4  # as long as a strip
 STRIPS_SHARE = 0.2  # of the pixels of a batch, more
 WIDE_EARLY, WIDE_LATE = 0.45, 0.25  # shares of warps, in the epochs that warp and in the last ones
 SMALL_EARLY, SMALL_LATE = 0.35, 0.15
@@ -88,7 +87,7 @@ class BatchMaker:
     @property
     def strips(self) -> int:
         """How many strips a batch holds."""
-        return max(1, round(STRIPS_SHARE * self.batch_size / STRIP_PICTURES))
+        return max(1, round(STRIPS_SHARE * self.batch_size * SIDE_PX / STRIP_PX))
 
     @property
     def steps(self) -> int:

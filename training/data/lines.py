@@ -13,7 +13,7 @@ import numpy as np
 
 from services.core.noise import Images
 from services.core.preprocessing import centred
-from training.data.augment import SIDE_PX, warp
+from training.data.augment import SIDE_PX, moved, warp
 from training.data.dataset import Digits
 
 STRIP_PX = 112
@@ -50,7 +50,7 @@ def strips(digits: Digits, count: int, rng: np.random.Generator) -> Strips:
     images = np.zeros((count, SIDE_PX, STRIP_PX, 1), np.float32)
     for index, digit in enumerate(written):
         if move := down[line[index]]:
-            written[index] = digit = _lowered(digit, int(move))
+            written[index] = digit = moved(digit, 0, int(move))
         left = int(lefts[line[index], place[index]])
         start, end = max(left, 0), min(left + SIDE_PX, STRIP_PX)
         shown = images[line[index], :, start:end]
@@ -137,12 +137,3 @@ def _framed(ink: np.ndarray) -> np.ndarray:
     """As services/core/lines shows a piece to the classifier."""
     x, y, width, height = cv2.boundingRect((ink > INKED).view(np.uint8))
     return centred(ink[y : y + height, x : x + width]) if width else np.zeros((SIDE_PX, SIDE_PX), np.float32)
-
-
-def _lowered(digit: np.ndarray, by: int) -> np.ndarray:
-    moved = np.zeros_like(digit)
-    if by > 0:
-        moved[by:] = digit[:-by]
-    else:
-        moved[:by] = digit[-by:]
-    return moved

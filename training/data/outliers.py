@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from services.core.noise import Images
-from training.data.augment import SIDE_PX, warp
+from training.data.augment import SIDE_PX, moved, warp
 from training.data.dataset import Digits
 from training.data.glyphs import LETTERS, Glyphs, glyphs
 from training.data.lines import pieces
@@ -42,7 +42,7 @@ def cut(digits: Digits, count: int, rng: np.random.Generator) -> Images:
     far *= rng.choice([-1, 1], count)
     swap = rng.random(count) < 0.5
     moves = np.where(swap[:, None], np.stack([aside, far], 1), np.stack([far, aside], 1))
-    return np.stack([_moved(image, *move) for image, move in zip(chosen, moves.tolist(), strict=True)])
+    return np.stack([moved(image, *move) for image, move in zip(chosen, moves.tolist(), strict=True)])
 
 
 def two_digits(digits: Digits, count: int, rng: np.random.Generator) -> Images:
@@ -143,8 +143,3 @@ def _letters(found: Glyphs, count: int, rng: np.random.Generator) -> Images:
 
 def _some(digits: Digits, count: int, rng: np.random.Generator) -> Images:
     return digits.images[rng.integers(len(digits), size=count)]
-
-
-def _moved(image: Images, right: int, down: int) -> Images:
-    matrix = np.array([[1.0, 0, right], [0, 1.0, down]])
-    return cv2.warpAffine(image[..., 0], matrix, (SIDE_PX, SIDE_PX))[..., None].astype(np.float32, copy=False)

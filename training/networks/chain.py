@@ -106,10 +106,10 @@ class Chain(Direct):
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
         noisy, clean = batch["noisy"], batch["clean"]
         denoised = self.denoiser(noisy, training=training)
-        # One pass over all three, so that batch norm learns one set of statistics that fits them together.
         strips = self.denoiser(batch["noisy_strips"], training=training)
         raw = [noisy[::RAW], clean[1::RAW]] if training else []
         in_lines = [cut_out(strips, batch["strip_lefts"], batch["strip_masks"])] if training else []
+        # One pass over all of them, so that batch norm learns one set of statistics that fits them together.
         read = self.classifier(ops.concatenate([denoised, *raw, *in_lines]), training=training)
         taught = {"taught": self.teacher(ops.concatenate([noisy, *raw]))} if training and self.teacher else {}
         return {"denoised": denoised, "denoised_strips": strips, **read, **taught}

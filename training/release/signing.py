@@ -1,7 +1,7 @@
 """Sign versions with a local key, in the format of Sigstore's model-signing: `model.sig` beside the model card.
 
 python -m training.release.signing key.pem                          # the newest version of both models
-python -m training.release.signing key.pem models/denoiser/4        # this one
+python -m training.release.signing key.pem models/denoiser/5        # this one
 python -m training.release.signing key.pem --key-passphrase-file passphrase.txt
 
 The passphrase of an encrypted key comes from a file or from CLEARDIGITS_KEY_PASSPHRASE, never from the command line,

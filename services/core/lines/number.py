@@ -30,7 +30,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A reading of a line. Of lines read with a `confidence` of 0.9, about 90 % are read rightly."""
+    """A reading of a line. Of those with a `confidence` of 0.9 at least 90 % are right, but for crossed-out lines."""
 
     number: str
     confidence: float
@@ -66,7 +66,7 @@ def number_of(
     shares = np.exp([way.log_probability - best.log_probability for way in found])
     shares /= shares.sum()
     # Two views of the same doubt, neither of which knows it all: what the classifier leaves of each digit, and what the
-    # rivals, other cuts among them, leave of the number. Their geometric mean is close to how often a line is misread.
+    # rivals, other cuts among them, leave of the number. Lines are misread as often as their geometric mean, or less.
     by_digits = 1 - math.prod(each.confidence * each.is_digit for each in digits)
     by_rivals = 1 - float(shares[0])
     return Number(

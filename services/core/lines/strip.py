@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.ink import EVEN_SPREAD
+from services.core.ink import EVEN_SPREAD, contrast_to
 from services.core.lines.clutter import mean_size, without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
 from services.core.preprocessing import INK_SIDE, SIDE
@@ -178,7 +178,7 @@ def _ink(grey: Grey, white: Ink) -> tuple[Ink, float]:
     if high - low <= EVEN_SPREAD:  # one paper: then ink is a matter of a pixel's grey alone
         counts = np.bincount(grey.ravel(), minlength=_WHITE + 1)
         dark = _energy(counts[middle::-1]) >= _energy(counts[middle:])
-        contrast = _contrast(_GREYS, np.full_like(_GREYS, middle), dark=dark)
+        contrast = contrast_to(np.full_like(_GREYS, middle), _GREYS, dark=dark)
         order = np.argsort(contrast[0], kind="stable")
         reached = np.cumsum(counts[order])
         ranks = grey.size - _strongest(grey.size) + 1, (grey.size + 1) // 2
@@ -186,15 +186,8 @@ def _ink(grey: Grey, white: Ink) -> tuple[Ink, float]:
         return cv2.LUT(grey, _strength(contrast, full, half, middle)), noise
     paper = cv2.medianBlur(grey, min(max(round(0.7 * min(grey.shape)), 15), 255) | 1)
     darker, lighter = (np.bincount(each.ravel()) for each in (cv2.subtract(paper, grey), cv2.subtract(grey, paper)))
-    contrast = _contrast(grey, paper, dark=_energy(darker) >= _energy(lighter))
+    contrast = contrast_to(paper, grey, dark=_energy(darker) >= _energy(lighter))
     return _strength(contrast, _full(contrast), _median(contrast), middle), noise
-
-
-def _contrast(grey: Grey, paper: Grey, *, dark: bool) -> Ink:
-    """How far grey is from paper, to the side where ink is, as a share of what is possible there."""
-    if dark:
-        return cv2.subtract(paper, grey) / np.maximum(paper, 1).astype(np.float32)
-    return cv2.subtract(grey, paper) / np.maximum(_WHITE - paper, 1).astype(np.float32)
 
 
 def _strength(contrast: Ink, full: float, half: float, paper: int) -> Ink:

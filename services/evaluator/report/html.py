@@ -29,7 +29,7 @@ def html(
 ) -> str:
     """The report as one page."""
     environment = templates()
-    environment.filters |= {"percent": _percent, "words": plots.words, "where": _where, "p": _p_value, "ms": _ms}
+    environment.filters |= {"percent": _percent, "words": plots.words, "where": plots.where, "p": _p_value, "ms": _ms}
     environment.filters["cell_of"] = lambda arm, noise, level: results.cell(noise, level, arm)
     measured = [case for case in results.latencies if case.ms]
     drawings = {
@@ -112,7 +112,7 @@ def _galleries(results: Results, pictures: Mapping[str, Sequence[Exhibit]]) -> l
     """Every noise at the headline level; the headline noise at every level."""
     headline = results.headline()
     return [
-        (_where(group[0].noise, group[0].level), group)
+        (plots.where(group[0].noise, group[0].level), group)
         for name, group in pictures.items()
         if name != "worst" and group and headline and (group[0].level == headline[1])
     ]
@@ -125,10 +125,6 @@ def _shares(confusion: Confusion) -> list[list[float]]:
 
 def _percent(share: float, places: int = 2) -> str:
     return f"{100 * share:.{places}f}\u00a0%"  # one word: the sign never stands alone on a line
-
-
-def _where(noise: str, level: float) -> str:
-    return f"{plots.words(noise)} {level:g}" if level else "clean"
 
 
 def _ms(value: float | None) -> str:

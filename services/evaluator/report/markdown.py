@@ -9,7 +9,7 @@ from pathlib import Path
 from services.evaluator.errors import ReportError
 from services.evaluator.measure.results import ARMS, CLEAN, HEADLINE_LEVEL, Results
 from services.evaluator.report import plots
-from services.evaluator.report.plots import words
+from services.evaluator.report.plots import where, words
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "docs" / "results" / "evaluation.json"
@@ -60,7 +60,7 @@ def estimate_table(results: Results) -> str:
             continue
         target = target_of(cell.level)
         off = 100 * (cell.estimated - cell.accuracy)
-        title = "clean" if cell.noise == CLEAN else f"{words(cell.noise)} {cell.level:g}"
+        title = where(cell.noise, cell.level)
         shares = [f"{100 * share:.2f} %" for share in (cell.estimated, cell.accuracy)]
         met = "met" if abs(off) <= target else "missed"
         lines.append(_row([title, *shares, f"{off:+.2f}", f"{target:g}", met]))
@@ -81,7 +81,7 @@ def rejects_table(results: Results) -> str:
     titles += [f"read at {100 * allowed:g} % wrong" for allowed, _ in cells[0].read_at_error]
     lines = [_row(titles), _row(["---", *("---:" for _ in titles[1:])])]
     for cell in cells:
-        title = "clean" if cell.noise == CLEAN else f"{words(cell.noise)} {cell.level:g}"
+        title = where(cell.noise, cell.level)
         errors = [f"{100 * error:.2f} %" for _, error in cell.error_at_read]
         lines.append(_row([title, *errors, *(f"{100 * share:.1f} %" for _, share in cell.read_at_error)]))
     return "\n".join(lines)

@@ -84,7 +84,7 @@ def reliability(found: Sequence[Reliability], *, narrow: bool = False) -> str:
         figure = Figure(figsize=(_NARROW_IN if narrow else 3.6 * columns, 3.2 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
         for panel, each in zip(panels, found, strict=True):
-            panel.set_title(f"{_where(each.noise, each.level)}, {ARMS[each.arm]}")
+            panel.set_title(f"{where(each.noise, each.level)}, {ARMS[each.arm]}")
             panel.plot([0, 1], [0, 1], color=_STAND_INS["muted"], linewidth=1, linestyle=(0, (4, 4)))
             confidence, right, counts = zip(*each.bins, strict=True)
             sizes = [14 + 160 * (count / sum(counts)) ** 0.5 for count in counts]
@@ -229,7 +229,8 @@ def words(noise: str) -> str:
     return noise.replace("_", " ")
 
 
-def _where(noise: str, level: float) -> str:
+def where(noise: str, level: float) -> str:
+    """A cell of the grid, for people."""
     return f"{words(noise)} {level:g}" if level else "clean"
 
 

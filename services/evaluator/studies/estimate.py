@@ -23,9 +23,8 @@ from services.evaluator.config import EvaluatorConfig
 from services.evaluator.data import dataset
 from services.evaluator.in_process import OnnxModel
 from services.evaluator.measure.experiment import grid
-from services.evaluator.measure.results import CLEAN
 from services.evaluator.report.markdown import target_of
-from services.evaluator.report.plots import words
+from services.evaluator.report.plots import where
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIN_CONFIDENCE = 0.6  # the gateway's default
@@ -55,14 +54,12 @@ class EstimateRow:
 
     def __str__(self) -> str:
         """A line of a Markdown table."""
-        title = "clean" if self.noise == CLEAN else f"{words(self.noise)} {self.level:g}"
         shares = " | ".join(f"{100 * share:.2f} %" for share in (self.accepted, self.estimated, self.right))
         target = target_of(self.level)
         met = "met" if abs(self.off_points) <= target else "missed"
-        within = "" if self.is_within_margin else " **outside**"
-        return (
-            f"| {title} | {shares} | {self.off_points:+.2f} | {target:g} | {met} | ±{100 * self.margin:.2f}{within} |"
-        )
+        margin = f"±{100 * self.margin:.2f}{'' if self.is_within_margin else ' **outside**'}"
+        where_it_is = where(self.noise, self.level)
+        return f"| {where_it_is} | {shares} | {self.off_points:+.2f} | {target:g} | {met} | {margin} |"
 
 
 HEAD = (
