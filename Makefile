@@ -96,7 +96,7 @@ int8: $(TRAINING)/.done ## the pair in 8-bit integers beside itself, on a quiet 
 sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of its cost: docs/results/sizes.md (ARGS="--epochs 100 --batch-size 512")
 	$(TRAINING)/bin/python -m training.studies.sizes $(ARGS)
 
-sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/4 PASSPHRASE_FILE=)
+sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/5 PASSPHRASE_FILE=)
 	$(TRAINING)/bin/python -m training.release.signing "$(KEY)" $(VERSIONS) $(PASSPHRASE_FILE:%=--key-passphrase-file="%")
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
