@@ -62,16 +62,13 @@ def test_noise_is_worth_it(kind, level, clean, rng):
     assert worth_denoising(noisy, estimate(noisy)).mean() > 0.99
 
 
-@pytest.mark.parametrize(("kind", "share"), [("motion_blur", 0.95), ("occlusion", 0.6)])
-def test_so_is_harm_that_is_no_noise(kind, share, clean, rng):
-    """Its estimate is as low as that of clean pictures: the ink's extent and centre give it away.
-
-    A digit half hidden may pass for one that is out of place: of MNIST's, 72 % do not, and half a point is lost.
-    """
+@pytest.mark.parametrize("kind", ["motion_blur", "occlusion"])
+def test_so_is_harm_that_is_no_noise(kind, clean, rng):
+    """Its estimate is as low as that of clean pictures: the ink's extent and centre give it away."""
     harmed = noise.NOISES[kind](np.repeat(clean, 20, axis=0), 1.0, rng)
 
     assert np.median(estimate(harmed)) <= QUIET
-    assert worth_denoising(harmed, estimate(harmed)).mean() > share
+    assert worth_denoising(harmed, estimate(harmed)).mean() > 0.95
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
@@ -81,13 +78,22 @@ def test_an_empty_picture_is_answered(grey):
     assert worth_denoising(empty, estimate(empty)).tolist() == [True, True]
 
 
-@pytest.mark.parametrize("distance", [3, 4, 5])
-@pytest.mark.parametrize("direction", [(0, 1), (0, -1)])
-def test_a_clean_digit_out_of_place_is_left_alone(distance, direction, clean):
-    """Denoised, digits moved by 5 pixels were read 1.5 points worse than as they were."""
-    moved = np.roll(clean, tuple(distance * step for step in direction), (1, 2))
+@pytest.mark.parametrize("cut_px", [0, 1, 2])
+@pytest.mark.parametrize("turns", range(4), ids=["left", "top", "right", "bottom"])
+def test_a_clean_digit_at_an_edge_of_the_picture_is_left_alone(turns, cut_px, clean):
+    """Denoised, digits moved by 5 pixels were read 0.9 points worse than as they were.
 
-    assert not worth_denoising(moved, estimate(moved)).any()
+    The thin 1 is not, as it has no more ink than a half hidden digit, nor are 7 and 9, whose stems are at the edge
+    when the centre of their ink is still near the middle.
+    """
+    first = (np.rot90(clean, -turns, (1, 2)).sum(axis=(1, 3)) > 0.1).argmax(axis=1)
+    towards_left = [
+        np.pad(picture[:, column + cut_px :], ((0, 0), (0, column + cut_px), (0, 0)))
+        for picture, column in zip(np.rot90(clean, -turns, (1, 2)), first, strict=True)
+    ]
+    moved = np.rot90(np.stack(towards_left), turns, (1, 2))
+
+    assert set(np.flatnonzero(worth_denoising(moved, estimate(moved)))) <= {1, 7, 9}
 
 
 @pytest.mark.parametrize("kind", ["haze", "bright_stripes", "scribble", "spatter", "brightness"])
