@@ -39,7 +39,7 @@ SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviat
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
 OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
 MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
-SKEW_PX = 6.0  # rise over the length of the line that is worth turning the picture for
+SKEW_PX = 6.0  # rise over the length of the line that is worth making level
 ENDS_PX, ENDS_SHARE = 5, 0.35  # columns looked at together, and their ink, to that of the fullest ones
 STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
 SECOND_LINE = 0.5  # height of another band of ink, to the first one's, that makes it a line
@@ -96,10 +96,10 @@ def find(grey: Grey) -> Strip | None:
     as_it_is = noisy or plain is not None
     level = without_rules(ink, smooth, mask, threshold) if plain is None else None
     if level is None and (slope := _slope(mask)):
-        ink, turn = _turned(ink, slope)
-        smooth = _turned(smooth, slope)[0]
+        ink, level_to_sloping = _levelled(ink, slope)
+        smooth, _ = _levelled(smooth, slope)
         mask = _over(smooth, threshold)
-        back = back @ turn
+        back = back @ level_to_sloping
         level = without_rules(ink, smooth, mask, threshold) if plain is None else None
     if level is not None:
         ink, smooth = level
@@ -246,7 +246,7 @@ def _over(ink: Ink, threshold: float) -> Grey:
 
 
 def _slope(mask: Grey) -> float:
-    """Rise of the line of ink per pixel, 0 where it is not worth turning: a line fitted to all ink."""
+    """Rise of the line of ink per pixel, 0 where it is level enough: a line fitted to all ink."""
     of = cv2.moments(mask, binaryImage=True)
     across, along, down = of["mu20"], of["mu11"], of["mu02"]
     if of["m00"] < 3 or not across:
@@ -259,12 +259,15 @@ def _slope(mask: Grey) -> float:
     return float(slope)
 
 
-def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
-    """The picture with its line made level, and the way back (3, 3)."""
+def _levelled(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
+    """The picture with its line made level, and the way back (3, 3).
+
+    Columns move by whole pixels and digits lean a little: a turn would mix pixels, and their noise would be one that no
+    denoiser has seen.
+    """
     height, width = ink.shape
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(np.arctan(slope))), 1.0)
-    turned = cv2.warpAffine(ink, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    return turned, np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
+    back = np.array([[1, 0, 0], [slope, 1, -slope * width / 2], [0, 0, 1]])
+    return cv2.warpAffine(ink, back[:2], (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP), back
 
 
 def _band(mask: Grey) -> _Band | None:

@@ -123,6 +123,26 @@ def test_a_skewed_line_is_made_level_and_its_boxes_lie_where_it_was(degrees):
     assert (x, x + w) == pytest.approx((expected[0], expected[0] + expected[2]), abs=5)
 
 
+@pytest.mark.parametrize("degrees", [-8, 8])
+def test_noise_on_a_skewed_line_is_what_it_was(degrees):
+    """A denoiser has learnt noise whose pixels know nothing of one another: resampled, it was read 11 points worse."""
+    picture = np.pad(_picture(digits=tuple((10 + 26 * n, 10) for n in range(5))), 30)
+    matrix = cv2.getRotationMatrix2D((picture.shape[1] / 2, picture.shape[0] / 2), degrees, 1)
+    turned = cv2.warpAffine(picture, matrix, picture.shape[::-1]) / np.float32(255)
+    noisy = np.rint(
+        255 * gaussian(turned[np.newaxis, ..., np.newaxis], 0.5, np.random.default_rng(5))[0, ..., 0]
+    ).astype(np.uint8)
+
+    strip = find(noisy)
+
+    assert abs(strip.to_picture[1, 0]) > 0.1, "it was made level"
+    windows = np.lib.stride_tricks.sliding_window_view(noisy, 28, axis=0).reshape(-1, 28)
+    columns = {column.tobytes() for column in windows}
+    found = np.rint(255 * strip.image[..., 0]).astype(np.uint8).T
+    kept = [np.ascontiguousarray(column).tobytes() in columns for column in found]
+    assert np.mean(kept) > 0.95, "each column of the strip is a part of one of the picture's"
+
+
 def test_a_ruled_line_is_not_taken_for_ink():
     picture = _picture()
     ruled = picture.copy()
