@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.core.lines import lattice
 from services.core.lines.segment import Pieces
 
-LEAST_IS_DIGIT = 0.9  # of each digit of an accepted number: what is less is likely a letter, wrong in any number
+LEAST_IS_DIGIT = 0.75  # of each digit of an accepted number: what is less may be a letter, wrong in any number
 ALTERNATIVES = 3  # told beside the number
 
 Length = tuple[int, int]  # how many digits at least and at most
