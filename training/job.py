@@ -107,7 +107,7 @@ def exportables(outcome: Outcome) -> list[Exportable]:
     if outcome.denoiser is not None:
         found.append(Exportable("denoiser", ("denoised",), outcome.denoiser))
     if outcome.classifier is not None:
-        several = isinstance(outcome.classifier.output, dict)  # the tutorials' have probabilities alone
+        several = len(outcome.classifier.outputs) > 1  # the tutorials' have probabilities alone
         outputs = ("probabilities", "is_digit") if several else ("probabilities",)
         found.append(Exportable("classifier", outputs, outcome.classifier))
     return found

@@ -63,6 +63,12 @@ class Exportable:
         """Does it take pictures of any size?"""
         return None in self.image_shape
 
+    @property
+    def tensors(self) -> dict[str, keras.KerasTensor]:
+        """What the model answers, symbolically, under the served names."""
+        sequential = isinstance(self.model, keras.Sequential)  # which has no `output`
+        return self.named(self.model.outputs[0] if sequential else self.model.output)
+
     def named(self, answer: Any) -> dict[str, Any]:
         """What the model answered, under the served names."""
         return {name: answer[name] for name in self.outputs} if isinstance(answer, dict) else {self.outputs[0]: answer}
@@ -112,7 +118,7 @@ def write_version(exportable: Exportable, folder: Path, card: Mapping[str, Any])
 def to_onnx(exportable: Exportable) -> bytes:
     """The function in the model server's format."""
     try:
-        return to_graph(exportable.model, exportable.named(exportable.model.output)).SerializeToString()
+        return to_graph(exportable.model, exportable.tensors).SerializeToString()
     except Unsupported as exc:
         log.debug("tf2onnx converts %s: %s", exportable.name, exc)
     import tf2onnx  # rewires TensorFlow's logging on import, so only where it is needed

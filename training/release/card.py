@@ -39,10 +39,7 @@ def make_card(
         "signature": {
             "name": SIGNATURE,
             "inputs": {INPUT: ["float32", _sizes(exportable.model.input_shape)]},
-            "outputs": {
-                name: ["float32", _sizes(tensor.shape)]
-                for name, tensor in exportable.named(exportable.model.output).items()
-            },
+            "outputs": {name: ["float32", _sizes(tensor.shape)] for name, tensor in exportable.tensors.items()},
         },
         "parameters": _count(exportable.model),
         "training": {

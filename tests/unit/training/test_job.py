@@ -16,10 +16,10 @@ from tests.support.digits import synthetic_mnist
 from tests.support.signing import write_keys
 from tests.support.tiny_training import tiny_outcome
 from training import job, runs
-from training.config import TrainingConfig
+from training.config import TUTORIALS, TrainingConfig
 from training.data.dataset import split
 from training.errors import ExportError, GateError, TrainingError
-from training.export.versions import load_version, onnx_predictor
+from training.export.versions import load_version, onnx_predictor, to_onnx
 from training.fitting.fit import fit
 from training.networks.chain import Chain
 from training.networks.classifier import build_classifier
@@ -173,6 +173,18 @@ def test_a_small_network_learns_the_drawn_digits(data, tmp_path):
     outcome = runs.train(TrainingConfig(recipe="mlp", epochs=12), data, tmp_path)
 
     assert outcome.figures["test accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("recipe", TUTORIALS)
+def test_the_networks_of_every_tutorial_can_be_exported(recipe, data, tmp_path):
+    few = dataclasses.replace(data, train=data.train[:96], validation=data.validation[:32], test=data.test[:32])
+    outcome = runs.train(TrainingConfig(recipe=recipe, epochs=1), few, tmp_path)
+
+    for exportable in job.exportables(outcome):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(to_onnx(exportable))
+        served = onnx_predictor(path, output=exportable.outputs[0])(few.test.images)
+        np.testing.assert_allclose(served, exportable.model(few.test.images), atol=1e-5)
 
 
 class KilledInEpoch(keras.callbacks.Callback):
