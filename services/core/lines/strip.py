@@ -42,6 +42,7 @@ MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
 SKEW_PX = 6.0  # rise over the length of the line that is worth making level
 ENDS_PX, ENDS_SHARE = 5, 0.35  # columns looked at together, and their ink, to that of the fullest ones
 STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
+DISC_PX = 5  # strokes are made thicker with it
 SECOND_LINE = 0.5  # height of another band of ink, to the first one's, that makes it a line
 
 _WHITE = 255
@@ -322,14 +323,18 @@ def _joined(tops: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[np.intp]]:
     groups: list[tuple[int, int, list[int]]] = []
     reach = int(ends.max(initial=0)) + 1
     intervals, which = np.unique(tops.astype(np.int64) * reach + ends, return_inverse=True)  # few, of many specks
+    open_ones: list[int] = []  # groups that may still grow: intervals come by where they start
     for index, interval in enumerate(intervals.tolist()):
         top, end = divmod(interval, reach)
-        for place, (start, stop, members) in enumerate(groups):
+        open_ones = [place for place in open_ones if groups[place][1] > top]
+        for place in open_ones:
+            start, stop, members = groups[place]
             if 3 * (min(end, stop) - max(top, start)) > min(end - top, stop - start):
                 members.append(index)
                 groups[place] = (min(top, start), max(end, stop), members)
                 break
         else:
+            open_ones.append(len(groups))
             groups.append((top, end, [index]))
     group_of = np.empty(len(intervals), np.intp)
     for place, (_, _, members) in enumerate(groups):
@@ -392,4 +397,10 @@ def _thickened(ink: Ink, tall: float) -> Ink:
     missing = round(STROKE_SHARE * tall - width)
     if missing < 1:
         return ink
-    return cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1)))
+    # several small discs for one large one, which would take seconds where digits are large
+    thicker = cv2.dilate(ink, _disc(DISC_PX), iterations=missing // (DISC_PX - 1))
+    return cv2.dilate(thicker, _disc(missing % (DISC_PX - 1) + 1))
+
+
+def _disc(size: int) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.uint8)

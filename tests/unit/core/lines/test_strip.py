@@ -261,3 +261,25 @@ def test_noise_alone_holds_no_line(level, rng):
     found = [find(np.rint(255 * gaussian(paper, level, rng)[0, ..., 0]).astype(np.uint8)) for _ in range(20)]
 
     assert sum(strip is not None for strip in found) <= 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), min_size=1, max_size=40))
+def test_groups_are_those_that_a_look_at_every_group_finds(intervals):
+    tops, ends = np.array([(top, top + height) for top, height in intervals]).T
+    groups: list[list[int]] = []
+    for top, end in sorted(set(zip(tops.tolist(), ends.tolist(), strict=True))):
+        for group in groups:
+            overlap = min(end, group[1]) - max(top, group[0])
+            if 3 * overlap > min(end - top, group[1] - group[0]):
+                group[1] = max(end, group[1])
+                group.append((top, end))
+                break
+        else:
+            groups.append([top, end, (top, end)])
+
+    found = strips._joined(tops, ends)
+
+    assert [sorted({(tops[each], ends[each]) for each in group}) for group in found] == [
+        sorted(group[2:]) for group in groups
+    ]
