@@ -24,9 +24,10 @@ MAX_WIDTH_PX = 30  # of one piece; a digit is about 20 px tall, and hardly ever 
 MAX_CUT_WIDTH_PX = 24  # of one that was cut out of ink: 98 % of MNIST's digits are narrower
 MIN_HEIGHT_PX = 8  # of a piece: less is a dot or the rest of a ruled line
 MIN_CUT_HEIGHT_PX = 12  # of one that was cut out of ink: a stroke's end is no digit
+OWN_PIXELS = (0.8, 1.25)  # scales to a digit's size that are taken for 1
 MAX_ENLARGED = 1.5  # a small piece stays smaller than a digit, so that a dot does not look like a 0
 GAP_PX = 4  # a gap at least so wide parts two digits
-FAINT = 0.15  # below it a pixel is paper
+FAINT = 0.15  # below it a pixel is paper to cuts and boxes; the classifier gets it as it is
 INKED = 0.4  # from here on a pixel is ink, for the box of a piece
 LEAST_INK = 6.0  # of a piece, in pixels of full ink
 
@@ -69,8 +70,11 @@ def cut(strip: Ink) -> Pieces:
     faint_start = np.maximum(_over(np.minimum, low, runs), start - 1)  # a pixel more where faint ink is beside it
     faint_stop = np.minimum(_over(np.maximum, high, runs), stop + 1)
     mass, *centres = _over(np.add, sums, runs)
+    through_ink = np.concatenate([[False], costs >= FREE, [False]])
+    scale = _scales(faint_stop - faint_start, cut_out=through_ink[runs[:, 0]] | through_ink[runs[:, 1]])
+    places = runs, faint_start, faint_stop, np.array(centres) / mass
     return Pieces(
-        images=_images(ink, part_of, runs, faint_start, faint_stop, np.array(centres) / mass)[..., np.newaxis],
+        images=_images(strip[..., 0], part_of, *places, scale)[..., np.newaxis],
         starts=runs[:, 0],
         stops=runs[:, 1],
         boxes=np.concatenate([start, stop]).T.astype(np.float32),
@@ -147,10 +151,28 @@ def _runs(low: Places, high: Places, part_ink: NDArray[np.float64], costs: Ink) 
     return np.stack([first, first + more + 1], axis=1)
 
 
-def _images(ink: Ink, part_of: Places, runs: Places, start: Places, stop: Places, centre: NDArray[np.float64]) -> Ink:
-    """Each piece as the classifier reads it (n, 28, 28): its longer side 20 px, its centre of mass in the middle."""
-    size = stop - start
+def _scales(size: Places, *, cut_out: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """To a digit's size, 20 px on the longer side.
+
+    Most digits nearly have it and keep their pixels, which are read better than resampled ones; of lines whose digits
+    touch fewer are read right so, and pieces cut out of ink are scaled.
+    """
     scale = np.minimum(INK_SIDE / size.max(axis=0, initial=1), MAX_ENLARGED)
+    least, most = OWN_PIXELS
+    return np.where((scale >= least) & (scale <= most) & ~cut_out, 1.0, scale)
+
+
+def _images(
+    strip: Ink,
+    part_of: Places,
+    runs: Places,
+    start: Places,
+    stop: Places,
+    centre: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> Ink:
+    """Each piece as the classifier reads it (n, 28, 28): faint ink as well, its centre of mass in the middle."""
+    size = stop - start
     scaled = np.maximum(np.rint(size * scale), 1).astype(np.intp)
     place = np.rint(SIDE / 2 - (centre - start) * scaled / size).astype(np.intp)
     place = np.clip(place, 0, SIDE - scaled)
@@ -159,7 +181,7 @@ def _images(ink: Ink, part_of: Places, runs: Places, start: Places, stop: Places
     columns = np.concatenate([runs.T, start, stop, scaled, place]).T.tolist()
     for image, (first, beyond, left, top, right, bottom, width, height, x, y) in zip(images, columns, strict=True):
         cut_out = np.s_[top:bottom, left:right]
-        own = cv2.copyTo(ink[cut_out], cv2.inRange(part_of[cut_out], first, beyond - 1))
+        own = cv2.copyTo(strip[cut_out], cv2.inRange(part_of[cut_out], first, beyond - 1))
         smaller = width < right - left or height < bottom - top
         cv2.resize(
             own,

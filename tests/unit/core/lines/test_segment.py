@@ -56,6 +56,21 @@ def test_digits_apart_are_parts_of_their_own():
     assert len(pieces) == 3, "wide gaps are never inside of a piece"
 
 
+@pytest.mark.parametrize("tall", [17, 19, 23])
+def test_a_digit_of_about_the_right_size_keeps_its_pixels(tall, rng):
+    """Faint ones too: what a denoiser is not sure of tells the classifier something."""
+    digit = rng.uniform(0.5, 1, (tall, 9)).astype(np.float32)
+    digit[3:-3, 3:6] = rng.uniform(0.01, 0.14, (tall - 6, 3))
+    strip = np.zeros((28, 56, 1), np.float32)
+    strip[2 : 2 + tall, 20 : 20 + digit.shape[1], 0] = digit
+
+    (image,) = cut(strip).images
+
+    rows, columns = np.nonzero(image[..., 0])
+    found = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1, 0]
+    np.testing.assert_array_equal(found, digit)
+
+
 def test_slanted_digits_whose_columns_overlap_are_parted_without_cutting_ink():
     strip = np.zeros((28, 56, 1), np.float32)
     for row in range(4, 24):
