@@ -97,7 +97,7 @@ sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of 
 	$(TRAINING)/bin/python -m training.studies.sizes $(ARGS)
 
 sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/5 PASSPHRASE_FILE=)
-	$(TRAINING)/bin/python -m training.release.signing "$(KEY)" $(VERSIONS) $(PASSPHRASE_FILE:%=--key-passphrase-file="%")
+	$(TRAINING)/bin/python -m training.release.signing "$(or $(KEY),key.pem)" $(VERSIONS) $(PASSPHRASE_FILE:%=--key-passphrase-file="%")
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
 	$(TRAINING)/bin/python -m training.studies.fused $(ARGS)

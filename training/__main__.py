@@ -19,10 +19,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported; it logs much at start-up
 
 from services.core.noise import NOISES
+from training.command import count, ended, seed
 from training.config import RECIPES, SIZES, TrainingConfig
 from training.data.dataset import load_mnist, mnist_path, split
 from training.data.extra import load_extra
-from training.errors import GateError, TrainingError
+from training.errors import GateError
 from training.release.signing import Signer, add_passphrase_file
 from training.tracking import Tracker
 
@@ -31,7 +32,7 @@ DONE = "done"  # marks a run folder whose job has come to its end
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run; answers the exit status: 0, 1 failed, 2 no data, 3 refused by the gate."""
+    """Parse the command line and run; the exit status: 0, 1 failed, 2 no data, 3 refused by the gate, 130 Ctrl-C."""
     parser = _parser()
     args = parser.parse_args(argv)
     if args.extra and args.recipe != SHIPPED_RECIPE:
@@ -54,11 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained=args.trained,
         measured=args.measured,
     )
-    try:
-        return _run(config, args, argv)
-    except TrainingError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_status
+    return ended(lambda: _run(config, args, argv))
 
 
 def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] | None) -> int:
@@ -122,10 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="default: %(default)s")
-    parser.add_argument("--epochs", type=_positive, help="default: what the recipe asks for")
+    parser.add_argument("--epochs", type=count, help="default: what the recipe asks for")
     parser.add_argument(
         "--start-from",
-        type=_positive,
+        type=count,
         metavar="VERSION",
         help="a version in models/ whose weights the default recipe begins with (default: new weights)",
     )
@@ -137,20 +134,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="folder of a finished run, of large say, whose answers are learnt beside the labels",
     )
-    parser.add_argument("--batch-size", type=_positive, default=128, help="larger on a GPU (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: %(default)s)")
+    parser.add_argument("--batch-size", type=count, default=128, help="larger on a GPU (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=1, help="of everything that is drawn (default: %(default)s)")
     parser.add_argument(
         "--validation",
-        type=_positive,
+        type=count,
         default=5_000,
         help="training images held back (default: %(default)s)",
     )
     parser.add_argument("--hold-out", choices=NOISES, help="a noise kind the default recipe must not see")
     parser.add_argument(
-        "--trained", type=_positive, help="training images to learn from: for a quick try (default: all not held back)"
+        "--trained", type=count, help="training images to learn from: for a quick try (default: all not held back)"
     )
     parser.add_argument(
-        "--measured", type=_positive, help="test images to measure on: for a quick try (default: all of them)"
+        "--measured", type=count, help="test images to measure on: for a quick try (default: all of them)"
     )
     parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
     parser.add_argument(
@@ -171,12 +168,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-publish", action="store_true", help="measure only")
     parser.add_argument("--force", action="store_true", help="publish even a pair that the release gate refuses")
     return parser
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("expected at least 1")
-    return number
 
 
 if __name__ == "__main__":

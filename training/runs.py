@@ -36,7 +36,8 @@ def _open_run(workdir: Path, config: TrainingConfig, data: Dataset) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             found = TrainingConfig().as_dict() | json.loads(path.read_text())  # a run may be older than a setting
-            if found != settings:
+            begun = any(other != path for other in workdir.iterdir())  # not so where a setting was wrong
+            if found != settings and begun:
                 difference = _difference(found, settings)
                 raise TrainingError(f"{workdir} holds another run, {difference}; remove it or choose another --run-dir")
         path.write_text(json.dumps(settings, indent=2) + "\n")

@@ -108,7 +108,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def split(arrays: Mapping[str, np.ndarray], *, validation: int, seed: int) -> Dataset:
     """Scale to [0, 1] and move `validation` training images, drawn by `seed`, into a set of their own."""
-    order = np.random.default_rng(seed).permutation(len(arrays["y_train"]))
+    if validation >= (images := len(arrays["y_train"])):
+        raise DataError(f"{validation:,} images held back of {images:,} leave none to train on")
+    order = np.random.default_rng(seed).permutation(images)
     train = _digits(arrays["x_train"], arrays["y_train"])
     return Dataset(
         train=train[order[validation:]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Semaphore
@@ -95,6 +96,7 @@ def _produce(
     batches: range,
     number: int,
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the trainer ends this one
     cv2.setNumThreads(1)  # pictures are too small to be shared between threads
     memory = SharedMemory(memory_name)
     slots = _slots(memory, shapes, (number + 1) * SLOTS)[number * SLOTS :]

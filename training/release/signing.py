@@ -76,7 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         signer = Signer.open(args.key, args.key_passphrase_file)
-        for folder in args.folders or _newest(args.models):
+        folders = args.folders or _newest(args.models)
+        for folder in folders:
+            if not folder.resolve().name.isdecimal():  # the folder of all versions, say: no server looks there
+                raise SigningError(f"{folder} is no version: its name is no number")
+        for folder in folders:
             signer.sign(folder)
             print(f"signed {folder}")
     except TrainingError as exc:

@@ -20,34 +20,32 @@ import keras
 from services.core.metrics import accuracy
 from services.core.noise import NOISES
 from training import runs
+from training.command import count, ended, seed
 from training.config import TrainingConfig
 from training.data.dataset import Dataset, load_mnist, mnist_path, split
-from training.errors import TrainingError
 from training.measure.measurements import HEADLINE, noisy_test_images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.studies.held_out", description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=3, help="of every run (default: %(default)s)")
+    parser.add_argument("--epochs", type=count, default=3, help="of every run (default: %(default)s)")
     parser.add_argument("--kind", choices=NOISES, action="append", help="only these (default: each in turn)")
-    parser.add_argument("--batch-size", type=int, default=128, help="larger on a GPU (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--validation", type=int, default=5_000, help="images not trained on (default: %(default)s)")
+    parser.add_argument("--batch-size", type=count, default=128, help="larger on a GPU (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=1, help="default: %(default)s")
+    parser.add_argument("--validation", type=count, default=5_000, help="images not trained on (default: %(default)s)")
     parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
     parser.add_argument("--runs", type=Path, default=Path("runs/held-out"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    try:
-        config = TrainingConfig(
-            epochs=args.epochs, seed=args.seed, validation=args.validation, batch_size=args.batch_size
-        )
-        data = split(load_mnist(mnist_path(args.mnist)), validation=config.validation, seed=config.seed)
-        seen = read_after(config, data, args.runs / "none")
-        unseen = {}
-        for kind in args.kind or NOISES:
-            unseen[kind] = read_after(replace(config, hold_out=kind), data, args.runs / kind)[kind]
-    except TrainingError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_status
+    return ended(lambda: _compare(args))
+
+
+def _compare(args: argparse.Namespace) -> int:
+    config = TrainingConfig(epochs=args.epochs, seed=args.seed, validation=args.validation, batch_size=args.batch_size)
+    data = split(load_mnist(mnist_path(args.mnist)), validation=config.validation, seed=config.seed)
+    seen = read_after(config, data, args.runs / "none")
+    unseen = {}
+    for kind in args.kind or NOISES:
+        unseen[kind] = read_after(replace(config, hold_out=kind), data, args.runs / kind)[kind]
     text = table(seen, unseen)
     (args.runs / "table.md").write_text(f"{conditions(config, data)}\n\n{text}\n")
     print(text)

@@ -22,12 +22,12 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quant_pre_process, quantize_static
 
 from services.core.metrics import accuracy
-from services.core.model_digest import newest, pair
+from services.core.model_digest import pair
 from services.core.noise import Images
 from training.data.batches import NoiseMix
 from training.data.dataset import load_mnist, mnist_path, split
 from training.errors import TrainingError
-from training.export.versions import IMAGE_SHAPE, INPUT, onnx_predictor
+from training.export.versions import IMAGE_SHAPE, INPUT, newest_version, onnx_predictor
 from training.measure.cost import median_seconds
 from training.measure.measurements import Predict, noisy_test_images
 
@@ -83,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer advises at length
     try:
         data = split(load_mnist(mnist_path(args.mnist)), validation=5_000, seed=1)
+        graphs = {name: newest_version(args.models / name) / "model.onnx" for name in MODELS}
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_status
-    graphs = {name: args.models / name / str(newest(args.models / name)) / "model.onnx" for name in MODELS}
     rng = np.random.default_rng(SEED)
     noisy = NoiseMix().apply(data.train.images[:CALIBRATED_ON], rng)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from services.core.model_digest import CARD, SIGNATURE_FILE, file_digests
+from training.command import count
 from training.data.dataset import load_mnist, mnist_path, split
 from training.errors import ExportError, TrainingError
 from training.export.versions import newest_version, onnx_predictor
@@ -27,7 +28,7 @@ from training.release.card import results
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.studies.remeasure", description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
-    parser.add_argument("--measured", type=int, help="test images (default: all of them)")
+    parser.add_argument("--measured", type=count, help="test images (default: all of them)")
     parser.add_argument("--mnist", type=Path, help="mnist.npz (default: CLEARDIGITS_MNIST, Keras's cache, a download)")
     parser.add_argument("--readme", type=Path, default=Path("training/README.md"), help="default: %(default)s")
     args = parser.parse_args(argv)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from services.core.model_digest import CARD, newest, pair
+from training.command import ended
 from training.config import TUTORIALS
 from training.measure import cost, plots
 from training.recipes import find
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument("--recipe", choices=RECIPES, action="append", help="only these, and no document")
     args = parser.parse_args(argv)
+    return ended(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     for name in args.recipe or RECIPES:
         if not (args.runs / name / "results.json").exists():
             command = ["-m", "training", "--recipe", name, "--run-dir", str(args.runs / name), "--no-publish"]

@@ -22,6 +22,7 @@ from services.core.metrics import accuracy
 from services.core.model_digest import pair
 from services.core.noise import NOISES, Images
 from training import runs
+from training.command import ended
 from training.config import TrainingConfig
 from training.data.dataset import load_mnist, mnist_path, split
 from training.export.versions import onnx_predictors, to_onnx
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="default: %(default)s")
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     args = parser.parse_args(argv)
+    return ended(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     for name, (recipe, taught) in RUNS.items():
         if (args.runs / name / "final.weights.h5").exists():
             continue

@@ -2,6 +2,7 @@
 
 import pytest
 
+from training import __main__ as command
 from training.__main__ import main
 from training.config import RECIPES, TrainingConfig
 from training.recipes import find
@@ -11,6 +12,7 @@ from training.recipes import find
     "wrong",
     [
         *(["--recipe", "magic"], ["--epochs", "0"], ["--measured", "0"], ["--hold-out", "fog"], ["--epoch=x"], ["x"]),
+        *(["--epochs", "few"], ["--seed", "-1"], ["--seed", str(2**32)]),
         *(["--recipe", "cnn", "--teacher", "runs/large"], ["--recipe", "mlp", "--start-from", "1"]),
     ],
 )
@@ -20,6 +22,16 @@ def test_what_it_does_not_know_is_refused(wrong, capsys):
 
     assert refusal.value.code == 2
     assert "usage: python -m training" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_a_status_of_its_own(monkeypatch, capsys):
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "load_mnist", stopped)
+
+    assert main([]) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
 
 
 def test_the_command_repeats_what_differs_from_the_defaults():

@@ -84,6 +84,14 @@ def test_a_run_folder_of_other_settings_is_refused(run, data):
         runs.train(dataclasses.replace(config, seed=2), data, workdir)
 
 
+def test_a_run_that_a_wrong_setting_kept_from_beginning_may_begin_with_the_right_one(data, tmp_path):
+    with pytest.raises(TrainingError, match="no finished run that could teach"):
+        runs.train(TrainingConfig(epochs=1, teacher="/nowhere"), data, tmp_path)
+
+    with pytest.raises(TrainingError, match="there is no version in"):  # not: another run
+        runs.train(TrainingConfig(epochs=1, start_from=9, models=str(tmp_path)), data, tmp_path)
+
+
 def test_the_report_holds_figures_and_pictures(run):
     _, _, measured, workdir = run
     results = json.loads((workdir / "results.json").read_text())

@@ -53,6 +53,12 @@ def test_pickled_arrays_are_not_opened(tmp_path):
         load_mnist(tmp_path / "objects.npz")
 
 
+@pytest.mark.parametrize("validation", [60, 61])
+def test_holding_back_every_image_is_refused(arrays, validation):
+    with pytest.raises(DataError, match=f"{validation} images held back of 60 leave none to train on"):
+        split(arrays, validation=validation, seed=1)
+
+
 def test_no_file_ends_in_status_2_and_names_the_three_ways(capsys):
     assert main(["--mnist", "/nowhere/mnist.npz"]) == 2
 

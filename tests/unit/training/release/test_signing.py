@@ -63,6 +63,13 @@ def test_what_cannot_be_signed_with_is_one_message(models, keys, tmp_path, capsy
     assert "denoiser/11 cannot be signed" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_no_version_is_not_signed(models, keys, capsys):
+    assert main([str(keys[0]), str(models / "denoiser/4"), str(models / "classifier")]) == 1
+
+    assert f"error: {models}/classifier is no version" in capsys.readouterr().err
+    assert not list(models.rglob("model.sig"))
+
+
 @pytest.mark.parametrize("source", ["file", "environment"])
 def test_an_encrypted_key_signs_with_its_passphrase(models, tmp_path, monkeypatch, source):
     private, public = write_keys(tmp_path / "encrypted", password="pass wörd".encode())

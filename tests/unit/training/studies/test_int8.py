@@ -45,3 +45,9 @@ def test_the_page_has_both_kinds_in_the_engine_that_serves(pair, tmp_path, capsy
     assert float(rows["ONNX Runtime, float32"][2].split()[0]) > 95
     assert "/" in rows["ONNX Runtime, int8"][-2] and "/" not in rows["ONNX Runtime, float32"][-2]
     assert page.strip() in capsys.readouterr().out
+
+
+def test_a_folder_without_versions_is_one_message(pair, tmp_path, capsys):
+    assert int8.main(["--models", str(tmp_path), "--output", str(tmp_path / "page.md")]) == 1
+
+    assert "error: there is no version of denoiser in" in capsys.readouterr().err
