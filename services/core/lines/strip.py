@@ -39,6 +39,7 @@ SURE = 5.0  # ink stands out of smoothed noise by so many of its standard deviat
 OWN_GRID = (0.75, 1.35)  # a scale in between is taken for 1: digits vary in size
 OWN_GRID_NOISY = (0.55, np.inf)  # the same under noise, which hides their size and which resampling would change
 MOST_SKEW = np.tan(np.radians(15))  # a steeper line is taken for something else
+SMALL_PX = 12.0  # spread about the line of ink that may keep its pixels: of 20 px tall digits 6, with a scribble 10
 SKEW_PX = 6.0  # rise over the length of the line that is worth making level
 ENDS_PX, ENDS_SHARE = 5, 0.35  # columns looked at together, and their ink, to that of the fullest ones
 STROKE_SHARE = 0.12  # width of a stroke to the height of a digit, as in MNIST
@@ -96,9 +97,11 @@ def find(grey: Grey) -> Strip | None:
     noisy = noise > NOISY
     as_it_is = noisy or plain is not None
     level = without_rules(ink, smooth, mask, threshold) if plain is None else None
-    if level is None and (slope := _slope(mask)):
-        ink, level_to_sloping = _levelled(ink, slope)
-        smooth, _ = _levelled(smooth, slope)
+    slope, spread = _slope(mask) if level is None else (0.0, 0.0)
+    if slope:
+        levelled = _moved if as_it_is or spread <= SMALL_PX else _turned
+        ink, level_to_sloping = levelled(ink, slope)
+        smooth, _ = levelled(smooth, slope)
         mask = _over(smooth, threshold)
         back = back @ level_to_sloping
         level = without_rules(ink, smooth, mask, threshold) if plain is None else None
@@ -246,25 +249,32 @@ def _over(ink: Ink, threshold: float) -> Grey:
     return (ink > threshold).view(np.uint8)
 
 
-def _slope(mask: Grey) -> float:
-    """Rise of the line of ink per pixel, 0 where it is level enough: a line fitted to all ink."""
+def _slope(mask: Grey) -> tuple[float, float]:
+    """A line fitted to all ink: its rise per pixel, 0 where it is level enough, and the spread about it."""
     of = cv2.moments(mask, binaryImage=True)
     across, along, down = of["mu20"], of["mu11"], of["mu02"]
     if of["m00"] < 3 or not across:
-        return 0.0
+        return 0.0, 0.0
     slope = along / across
     length = cv2.boundingRect(mask)[2] - 1
-    spread = np.sqrt(max(down - slope * along, 0.0) / of["m00"])  # about the line
+    spread = np.sqrt(max(down - slope * along, 0.0) / of["m00"])
     if length < 8 * spread or abs(slope) * length < SKEW_PX or abs(slope) > MOST_SKEW:
-        return 0.0
-    return float(slope)
+        return 0.0, 0.0
+    return float(slope), float(spread)
 
 
-def _levelled(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
-    """The picture with its line made level, and the way back (3, 3).
+def _turned(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
+    """The picture with its line made level, and the way back (3, 3)."""
+    height, width = ink.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(np.arctan(slope))), 1.0)
+    turned = cv2.warpAffine(ink, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return turned, np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
 
-    Columns move by whole pixels and digits lean a little: a turn would mix pixels, and their noise would be one that no
-    denoiser has seen.
+
+def _moved(ink: Ink, slope: float) -> tuple[Ink, NDArray[np.float64]]:
+    """The same with columns moved by whole pixels; digits lean a little.
+
+    A turn mixes pixels, and noise, scribbles and specks that are mixed are none that a denoiser has seen.
     """
     height, width = ink.shape
     back = np.array([[1, 0, 0], [slope, 1, -slope * width / 2], [0, 0, 1]])
