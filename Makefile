@@ -97,7 +97,7 @@ sizes: $(TRAINING)/.done ## three sizes of the pair, each beside one network of 
 	$(TRAINING)/bin/python -m training.studies.sizes $(ARGS)
 
 sign: $(TRAINING)/.done ## sign the newest version of both models, or others, with a local key (KEY=key.pem VERSIONS=models/denoiser/5 PASSPHRASE_FILE=)
-	$(TRAINING)/bin/python -m training.release.signing "$(or $(KEY),key.pem)" $(VERSIONS) $(PASSPHRASE_FILE:%=--key-passphrase-file="%")
+	$(TRAINING)/bin/python -m training.release.signing "$(or $(KEY),key.pem)" $(VERSIONS) $(if $(PASSPHRASE_FILE),--key-passphrase-file="$(PASSPHRASE_FILE)")
 
 fused: $(TRAINING)/.done ## both models as one graph in build/fused, to weigh what the second call costs
 	$(TRAINING)/bin/python -m training.studies.fused $(ARGS)
@@ -114,7 +114,7 @@ compare-versions: $(EVALUATOR)/.done ## two versions on the same pictures: agree
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.compare_versions $(ARGS)
 
 read: $(EVALUATOR)/.done ## read a folder of pictures of numbers into CSV (FOLDER=scans OUT=numbers.csv LENGTH=5)
-	$(EVALUATOR)/bin/python -m services.evaluator.read "$(FOLDER)" $(OUT:%=--out="%") $(LENGTH:%=--length=%) $(ARGS)
+	$(EVALUATOR)/bin/python -m services.evaluator.read "$(FOLDER)" $(if $(OUT),--out="$(OUT)") $(LENGTH:%=--length=%) $(ARGS)
 
 .PHONY: read compare-versions
 
@@ -127,7 +127,7 @@ loadgen: $(EVALUATOR)/.done ## MLPerf LoadGen on the running chain, all scenario
 	$(STACK) env $(EVALUATOR)/bin/python -m services.evaluator.loadgen $(BOUND_MS:%=--bound-ms=%) $(SECONDS_EACH:%=--seconds=%) $(ARGS)
 
 corrections: $(EVALUATOR)/.done ## label captured pictures in the browser (CAPTURES=var/captures ARGS="--export corrections.npz")
-	$(EVALUATOR)/bin/python -m services.evaluator.corrections $(or $(CAPTURES),var/captures) $(ARGS)
+	$(EVALUATOR)/bin/python -m services.evaluator.corrections "$(or $(CAPTURES),var/captures)" $(ARGS)
 
 cost: $(DEV)/.done ## what chaining costs: two served models, one fused model, in-process calls
 	rm -rf build/fused && $(DEV)/bin/python -m training.studies.fused --output build/fused

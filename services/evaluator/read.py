@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal, TextIO
 
 import orjson
 
@@ -37,6 +40,7 @@ TYPES = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
 }
+MOST_DIGITS = 40  # of one number, as the gateway has it
 HOPELESS = (401, 403, 404, 405)  # the same answer awaits every picture
 
 
@@ -62,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
     folder, names = _pictures(arguments.folder)
-    done = _kept(arguments.out)
+    try:
+        done = _kept(arguments.out)
+    except OSError as exc:
+        raise ReportError(f"cannot write {arguments.out}: {exc.strerror}") from exc
     left = [name for name in names if name not in done]
     client = GatewayClient(arguments.url, timeout_s=config.timeout_s, api_key=config.api_key)
     client.require_ready()
@@ -73,7 +80,7 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
         query["min_confidence"] = str(arguments.min_confidence)
     progress, accepted, failed = Progress(), 0, 0
     try:
-        with arguments.out.open("a", newline="", encoding="utf-8") as file:
+        with _open(arguments.out, "a") as file:
             writer = csv.DictWriter(file, [each.name for each in fields(PictureRow)])
             if not file.tell():
                 writer.writeheader()
@@ -92,20 +99,44 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
 
 
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
-    parser.add_argument("folder", type=Path, help="folder of pictures, or - for a list of files on standard input")
+    parser.add_argument("folder", type=_folder, help="folder of pictures, or - for a list of files on standard input")
     parser.add_argument("--out", type=Path, default=Path("numbers.csv"), help="the CSV file")
-    parser.add_argument("--length", help="how many digits a number has: 5, or 3-8")
+    parser.add_argument("--length", type=_length, help="how many digits a number has: 5, or 3-8")
     parser.add_argument("--denoise", choices=("always", "never", "auto"), default="auto", help="clean pictures first?")
-    parser.add_argument("--min-confidence", type=float, help="below it a number is not accepted (the gateway's own)")
+    parser.add_argument(
+        "--min-confidence", type=_share, help="below it a number is not accepted, 0 to 1 (the gateway's own)"
+    )
     parser.add_argument(
         "--in-flight", type=command.count, default=config.in_flight, metavar="N", help="pictures at once"
     )
 
 
+def _folder(text: str) -> Path:
+    if not text:  # as `make read` without FOLDER gives it; Path("") would be the working directory
+        raise argparse.ArgumentTypeError("no folder is named (make read FOLDER=scans)")
+    return Path(text)
+
+
+def _length(text: str) -> str:
+    """As the gateway reads it, which would refuse every picture for a wrong one."""
+    match = re.fullmatch(r"([0-9]{1,2})(?:-([0-9]{1,2}))?", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2] or match[1]) <= MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of digits from 1 to {MOST_DIGITS}, or 3-8")
+    return text
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
 def _pictures(folder: Path) -> tuple[Path, list[str]]:
     """The files, named as they will be in the CSV, and the folder those names start from."""
     if str(folder) == "-":
-        names = list(dict.fromkeys(line.strip() for line in sys.stdin if line.strip()))
+        lines = (os.fsdecode(line).strip() for line in sys.stdin.buffer)
+        names = list(dict.fromkeys(line for line in lines if line))
         base = Path()
     elif folder.is_dir():
         found = (path for path in folder.rglob("*") if path.suffix.lower() in TYPES and path.is_file())
@@ -117,18 +148,23 @@ def _pictures(folder: Path) -> tuple[Path, list[str]]:
     return base, names
 
 
+def _open(path: Path, mode: Literal["r", "w", "a"]) -> TextIO:
+    """The CSV as text. Names of files are bytes: those that are not UTF-8 go through it as they are on the disk."""
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
+
+
 def _kept(out: Path) -> set[str]:
     """Pictures that have a good row already; rows with an error, and one that was cut short, are taken out."""
     if not out.is_file():
         return set()
     header = [each.name for each in fields(PictureRow)]
-    with out.open(newline="", encoding="utf-8") as file:
+    with _open(out, "r") as file:
         rows = list(csv.reader(file))
     if rows and rows[0] != header:
         raise ReportError(f"{out} is no output of this command: its first line is not {','.join(header)}")
     good = [row for row in rows[1:] if len(row) == len(header) and not row[-1] and row[3]]
     rewritten = out.with_name(f"{out.name}.part")
-    with rewritten.open("w", newline="", encoding="utf-8") as file:
+    with _open(rewritten, "w") as file:
         csv.writer(file).writerows([header, *good])
     rewritten.replace(out)
     return {row[0] for row in good}

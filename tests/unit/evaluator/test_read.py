@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +13,7 @@ import pytest
 
 from services.core.images import encode_png
 from services.evaluator import read
+from services.gateway.messages import line_options
 
 
 class Numbers:
@@ -132,7 +134,7 @@ def test_a_gateway_that_refuses_everybody_ends_the_run_with_the_rows_kept(gatewa
 
 def test_a_list_of_files_comes_on_standard_input(gateway, folder, tmp_path, monkeypatch):
     listed = f"{folder}/z.png\n\n{folder}/gone.png\n{folder}/notes.txt\n{folder}/z.png\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
 
     assert read.main(["-", "--out", str(tmp_path / "numbers.csv")]) == 0
 
@@ -154,3 +156,49 @@ def test_a_file_that_is_something_else_is_left_alone(gateway, folder, tmp_path, 
 def test_a_folder_without_pictures_is_said_to_be(gateway, tmp_path, capsys):
     assert read.main([str(tmp_path)]) == 2
     assert "no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_names_that_are_not_utf_8_pass_through_the_csv(gateway, folder, tmp_path, monkeypatch, capsys, listed):
+    path = os.fsencode(folder / "f\udcfcnf.png")  # f, 0xFC, nf: Latin-1
+    (folder / "a.png").rename(os.fsdecode(path))
+    name, out = path if listed else b"f\xfcnf.png", tmp_path / "numbers.csv"
+    for _ in range(2):  # again: the row is found and kept
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path + b"\n"), encoding="utf-8"))
+        assert read.main(["-" if listed else str(folder), "--out", str(out)]) == 0
+
+    assert name + b",001," in out.read_bytes()
+    assert "were there already" in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_rewritten_is_one_line(gateway, folder, tmp_path, capsys):
+    out = tmp_path / "numbers.csv"
+    assert read.main([str(folder), "--out", str(out)]) == 0
+    (tmp_path / "numbers.csv.part").mkdir()
+
+    assert read.main([str(folder), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.endswith(f"cannot write {out}: Is a directory\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--length=x"], ["--length=8-3"], ["--length=41"], ["--min-confidence=5"], ["--min-confidence=nan"]]
+)
+def test_an_option_that_every_picture_would_be_refused_for_is_refused_at_once(gateway, folder, tmp_path, arguments):
+    with pytest.raises(SystemExit) as ended:
+        read.main([str(folder), "--out", str(tmp_path / "numbers.csv"), *arguments])
+
+    assert ended.value.code == 2
+    assert not gateway.queries
+
+
+def test_no_folder_does_not_mean_this_one(gateway, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as ended:
+        read.main([""])
+
+    assert ended.value.code == 2
+    assert "no folder is named" in capsys.readouterr().err
+
+
+def test_a_number_is_as_long_as_the_gateway_allows():
+    assert read.MOST_DIGITS == line_options.MOST_DIGITS
