@@ -46,12 +46,15 @@ def up(args: argparse.Namespace, settings: Settings) -> int:
     if running and args.mode not in ("auto", running.mode):
         raise StackError(f"the chain already runs in {running.mode} mode: make down first")
     stack = _wanted(args, settings, running)
+    if isinstance(stack, LocalStack):
+        _refuse_of_containers(args)
     try:
         _start(stack, settings)
     except ImageError as exc:
         if args.mode != "auto":
             raise
         print(f"  not as containers: {exc}")
+        _refuse_of_containers(args)
         _start(LocalStack(settings), settings)
     print(f"\nopen  {settings.url}\ntry   {chain.curl_line(settings.url)}\n\n{_first_answer(settings)}")
     return 0
@@ -144,6 +147,18 @@ def _wanted(args: argparse.Namespace, settings: Settings, running: Stack | None)
     elif serving == "auto":  # TensorFlow Serving publishes amd64 images only
         serving = "tensorflow" if engine.architecture == "amd64" and not wants_embedded(settings) else "embedded"
     return ComposeStack(settings, engine, Variant(serving, args.classifiers, args.observe))
+
+
+def _refuse_of_containers(args: argparse.Namespace) -> None:
+    """StackError for a wish that local processes cannot meet: it is said, not passed over."""
+    wishes = {
+        f"CLASSIFIERS={args.classifiers} needs": args.classifiers != 1,
+        "OBSERVE=1 needs": args.observe,
+        "SERVING=tensorflow needs": args.serving == "tensorflow",
+    }
+    if unmet := [wish for wish, wished in wishes.items() if wished]:
+        instead = "; of local processes: make prometheus" if args.observe else ""
+        raise StackError(f"{unmet[0]} containers: make up MODE=docker{instead}")
 
 
 def _running(settings: Settings) -> Stack | None:

@@ -16,6 +16,8 @@ PROMETHEUS_ADDRESS = "127.0.0.1:9090"
 
 def run_client(settings: Settings, command: list[str]) -> NoReturn:
     """Become this program, told where the chain listens."""
+    if not command:
+        raise StackError("which program? python -m deploy.stack env PROGRAM ARGUMENTS")
     _become(command, environ(settings))
 
 

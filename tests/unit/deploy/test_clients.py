@@ -71,3 +71,9 @@ def test_make_runs_clients_with_the_stack_s_settings(target):
     recipe = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     assert "-m deploy.stack env .venvs/" in recipe
+
+
+def test_no_program_is_one_line():
+    done = subprocess.run([sys.executable, "-m", "deploy.stack", "env"], cwd=ROOT, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (1, "env: which program? python -m deploy.stack env PROGRAM ARGUMENTS\n")

@@ -78,6 +78,21 @@ def test_docker_that_is_not_installed(docker, capsys):
     assert said(capsys) == "up: docker is not installed: install Docker, or make up MODE=local"
 
 
+@pytest.mark.parametrize("mode", ["local", "auto"])
+@pytest.mark.parametrize(
+    ("wish", "answer"),
+    [
+        ("--classifiers=3", "up: CLASSIFIERS=3 needs containers: make up MODE=docker"),
+        ("--observe", "up: OBSERVE=1 needs containers: make up MODE=docker; of local processes: make prometheus"),
+        ("--serving=tensorflow", "up: SERVING=tensorflow needs containers: make up MODE=docker"),
+    ],
+)
+def test_what_only_containers_have_is_not_passed_over(docker, capsys, mode, wish, answer):
+    """Without an engine `auto` means local processes."""
+    assert main(["up", f"--mode={mode}", wish]) == 1
+    assert said(capsys) == answer
+
+
 def test_engine_that_sleeps(docker, capsys):
     docker.answers("info", 1, err="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n")
 
