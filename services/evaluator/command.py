@@ -57,6 +57,13 @@ def count(text: str) -> int:
     return value
 
 
+def address(text: str) -> str:
+    """An argument that is the address of a gateway."""
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
+    return text
+
+
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which containers and supervisors end a run, does what Ctrl-C does: nothing is lost or left behind."""
@@ -77,7 +84,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 def _shared(config: EvaluatorConfig) -> dict[str, dict[str, Any]]:
     """Arguments that several commands take."""
     return {
-        "--url": {"default": config.url, "help": "the gateway"},
+        "--url": {"type": address, "default": config.url, "help": "the gateway"},
         "--dataset": {"type": Path, "help": "npz file, or folder of pictures in folders 0 to 9; MNIST if not given"},
         "--models": {"type": Path, "default": Path(config.models), "help": "the folder the servers read"},
     }

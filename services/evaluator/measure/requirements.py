@@ -6,6 +6,7 @@ import argparse
 import re
 from dataclasses import dataclass
 
+from services.core.noise import NOISES
 from services.evaluator.measure.results import ARMS, CLEAN, Results
 
 _ACCURACY = re.compile(r"(?P<noise>[a-z_]+)(@(?P<level>[\d.]+))?(/(?P<arm>[a-z]+))?>=(?P<bound>[\d.]+)")
@@ -50,6 +51,8 @@ def requirement(text: str) -> Requirement:
         )
     noise = CLEAN if match["noise"] == "clean" else match["noise"]
     level = float(match["level"] or 0)
+    if noise not in (CLEAN, *NOISES):
+        raise argparse.ArgumentTypeError(f"{text!r}: no such noise (kinds: clean, {', '.join(NOISES)})")
     if (noise == CLEAN) != (level == 0):
         raise argparse.ArgumentTypeError(f"{text!r}: a noise needs a level above 0, clean has none")
     return Requirement(text, float(match["bound"]), noise=noise, level=level, arm=match["arm"] or "always")

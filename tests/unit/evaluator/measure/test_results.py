@@ -197,7 +197,9 @@ def test_requirements(results, text, met):
     assert requirement(text).met(results) is met
 
 
-@pytest.mark.parametrize("text", ["", "gaussian", "gaussian@0.5", "gaussian@>=1", "p98_ms<=1", "clean@0.5>=0.9"])
+@pytest.mark.parametrize(
+    "text", ["gausian@0.5>=0.98", "", "gaussian", "gaussian@0.5", "gaussian@>=1", "p98_ms<=1", "clean@0.5>=0.9"]
+)
 def test_what_is_no_requirement(text):
     with pytest.raises(argparse.ArgumentTypeError):
         requirement(text)
