@@ -119,6 +119,8 @@ def find(grey: Grey) -> Strip | None:
         inked = np.flatnonzero(mask[top:bottom].any(axis=0))
         left, right = min(left, int(inked[0])), max(right, int(inked[-1]) + 1)
     scale = _scale(tall, bottom - top, OWN_GRID_NOISY if as_it_is else OWN_GRID)
+    if scale == 1.0 and bottom - top > SIDE + 2:
+        top, bottom = _fullest(smooth[top:bottom, left:right], top)
     if as_it_is:
         left, right = _ends((ink if noisy else smooth)[top:bottom], left, right)
     strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not as_it_is)
@@ -362,8 +364,15 @@ def _scale(tall: float, band: int, own_grid: tuple[float, float]) -> float:
     """From the picture to the strip: digits about 20 px tall, and the whole band inside 28."""
     scale = INK_SIDE / tall
     if own_grid[0] <= scale <= own_grid[1]:
-        scale = 1.0
-    return min(scale, (SIDE + 2 if scale == 1.0 else SIDE) / band)
+        return 1.0
+    return min(scale, SIDE / band)
+
+
+def _fullest(ink: Ink, top: int) -> tuple[int, int]:
+    """The rows, as many as a strip has, that hold most of the ink: a scribble or a stripe may go beyond the digits."""
+    rows = np.cumsum(np.concatenate([[0.0], ink.sum(axis=1)]))
+    first = int(np.argmax(rows[SIDE:] - rows[:-SIDE]))
+    return top + first, top + first + SIDE
 
 
 def _strip(ink: Ink, box: tuple[int, int, int, int], scale: float, *, thicken: bool) -> tuple[Ink, NDArray[np.float64]]:
