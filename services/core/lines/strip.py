@@ -311,8 +311,10 @@ def _with_faint(found: _Band, mask: Grey, faint: Grey) -> _Band:
     """The band with digits that are fainter than the others, as motion leaves some; the same where there are none."""
     (left, top, right, bottom), tall, lines = found
     wider = _band(faint)
-    if wider is None or lines > 1 or wider[2] > 1:
+    if wider is None or wider[2] > 1:
         return found
+    if lines > 1:  # unless strokes have faded and left bits above one another
+        return wider if OWN_GRID[0] <= INK_SIDE / wider[1] <= OWN_GRID[1] else found
     (faint_left, faint_top, faint_right, faint_bottom), _, _ = wider
     beyond = max(left - faint_left, top - faint_top, faint_right - right, faint_bottom - bottom)
     higher = faint_bottom - faint_top > FAINT_TALLER * (bottom - top)

@@ -123,6 +123,29 @@ def test_a_skewed_line_is_made_level_and_its_boxes_lie_where_it_was(degrees):
     assert (x, x + w) == pytest.approx((expected[0], expected[0] + expected[2]), abs=5)
 
 
+def test_a_scribble_beyond_the_digits_does_not_make_them_smaller():
+    picture = _picture(height=64, digits=((10, 22), (40, 20), (70, 22), (110, 22)))
+    cv2.line(picture, (43, 10), (50, 44), 255, 2)
+
+    strip = find(picture)
+
+    assert np.allclose(strip.to_picture[:, :2], np.eye(2))
+    _, top, _, height = _found_at(strip)
+    assert top <= 20 and top + height >= 42, "the rows with most of the ink"
+
+
+def test_bits_of_digits_that_have_faded_are_one_line():
+    picture = np.zeros((44, 130), np.uint8)
+    for left in (12, 40, 68, 96):
+        picture[12:32, left : left + 14] = 75  # faint but for its top and bottom, as motion along the line leaves it
+        picture[12:16, left : left + 14] = picture[28:32, left : left + 14] = 255
+
+    strip = find(picture)
+
+    assert strip.lines == 1
+    assert np.allclose(strip.to_picture[:, :2], np.eye(2))
+
+
 @pytest.mark.parametrize("degrees", [-8, 8])
 def test_noise_on_a_skewed_line_is_what_it_was(degrees):
     """A denoiser has learnt noise whose pixels know nothing of one another: resampled, it was read 11 points worse."""
