@@ -60,6 +60,15 @@ def test_only_ink_is_left_of_a_striped_picture(kind):
         assert left[inked].mean() > 4 * left[~inked].mean()
 
 
+def test_narrow_stripes_with_soft_rims_are_seen():
+    """Rims and strokes have many greys: one striped picture in ten was taken for black on white."""
+    clean = cv2.GaussianBlur(_picture(), (0, 0), 0.9)[np.newaxis, ..., np.newaxis] / np.float32(255)
+
+    for seed in range(60):
+        striped = NOISES["bright_stripes"](clean, 0.5, np.random.default_rng(seed))
+        assert without_stripes(np.rint(255 * striped[0, ..., 0]).astype(np.uint8)) is not None, seed
+
+
 def _with_form():
     picture = _picture()
     cv2.rectangle(picture, (4, 4), (131, 35), 255, 1)
