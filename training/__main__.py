@@ -23,7 +23,7 @@ from training.command import count, ended, seed
 from training.config import RECIPES, SIZES, TrainingConfig
 from training.data.dataset import load_mnist, mnist_path, split
 from training.data.extra import load_extra
-from training.errors import GateError
+from training.errors import GateError, TrainingError
 from training.release.signing import Signer, add_passphrase_file
 from training.tracking import Tracker
 
@@ -68,7 +68,12 @@ def _run(config: TrainingConfig, args: argparse.Namespace, argv: Sequence[str] |
         data = replace(data, extra=load_extra(Path(config.extra)))
     tracker = Tracker.open(args.mlflow) if args.mlflow else None
     signer = Signer.open(args.sign, args.key_passphrase_file) if args.sign else None
-    from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
+    try:
+        from training import runs  # Keras, seconds: not for --help, a mistyped flag or missing data
+    except (ImportError, ValueError) as exc:  # a backend that is not installed, or none of Keras's
+        raise TrainingError(
+            f"Keras does not start, KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '')}: {exc}"
+        ) from exc
 
     workdir = args.run_dir or _unfinished_run(config.recipe)
     outcome = runs.train(config, data, workdir)

@@ -124,7 +124,10 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     )
     parser.add_argument("--images", type=command.count, help="how many images (10000, or all there are)")
     parser.add_argument(
-        "--lines", type=int, metavar="N", help="lines of digits of each kind (1000; with --quick or corrections none)"
+        "--lines",
+        type=command.from_zero,
+        metavar="N",
+        help="lines of digits of each kind (1000; with --quick or corrections none)",
     )
     parser.add_argument(
         "--latency-requests",
@@ -132,7 +135,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
         metavar="N",
         help="single requests of each kind (3000; beside lines 1000)",
     )
-    parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
+    parser.add_argument("--seed", type=command.from_zero, default=config.seed, help="of the noise")
     parser.add_argument("--report", type=Path, default=Path("reports/evaluation"), help="folder for the report")
     parser.add_argument("--no-html", action="store_true", help="numbers only, as a gate needs them")
     parser.add_argument("--compare", type=Path, metavar="JSON", help="an earlier evaluation.json: what changed?")

@@ -64,6 +64,14 @@ def address(text: str) -> str:
     return text
 
 
+def from_zero(text: str) -> int:
+    """An argument that is a whole number from 0 on: how many, or a seed."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which containers and supervisors end a run, does what Ctrl-C does: nothing is lost or left behind."""

@@ -94,7 +94,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     )
     parser.add_argument("--level", type=_level, default=HEADLINE_LEVEL, help="of the noise, above 0 to 1")
     parser.add_argument("--denoise", choices=("always", "never", "auto"), default="always", help="as in docs/API.md")
-    parser.add_argument("--seed", type=int, default=config.seed, help="of the noise")
+    parser.add_argument("--seed", type=command.from_zero, default=config.seed, help="of the noise")
     parser.add_argument("--report", type=Path, default=Path("reports/versions"), help="folder for pictures and counts")
     parser.add_argument(
         "--require", type=bound, action="append", default=[], metavar="BOUND",

@@ -19,6 +19,8 @@ from services.evaluator.corrections.server import review_server
 from services.evaluator.errors import DatasetError
 from services.runtime.captures import FILE, CaptureStore
 
+MAX_PORT = 65535
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve, export or erase; exit status 0, or that of what went wrong."""
@@ -62,9 +64,15 @@ def _serve(store: CaptureStore, port: int) -> None:
         server.server_close()
 
 
+def _port(text: str) -> int:
+    if not 0 <= (number := int(text)) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_PORT}")
+    return number
+
+
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     parser.add_argument("captures", type=Path, help="the folder that the gateway captures into")
-    parser.add_argument("--port", type=int, default=8090, help="of the review page, on 127.0.0.1")
+    parser.add_argument("--port", type=_port, default=8090, help="of the review page, on 127.0.0.1")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the labelled pictures as npz and end")
     parser.add_argument("--erase", metavar="REQUEST_ID", help="delete what was kept of this request and end")
 

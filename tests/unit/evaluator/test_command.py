@@ -1,8 +1,9 @@
-"""Arguments that the evaluator's commands share."""
+"""Arguments that the evaluator's commands share, refused before they ask anything."""
 
 import pytest
 
-from services.evaluator import read
+from services.evaluator import __main__ as evaluate
+from services.evaluator import compare_versions, read
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://digits.example", ""])
@@ -12,3 +13,19 @@ def test_an_address_without_http_is_refused_with_what_it_lacks(url, capsys, tmp_
 
     assert ended.value.code == 2
     assert f"{url!r} does not begin with http:// or https://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (evaluate.main, ["--seed", "-1"]),
+        (evaluate.main, ["--lines", "-1"]),
+        (compare_versions.main, ["stable", "canary", "--seed", "-1"]),
+    ],
+)
+def test_what_is_below_nothing_is_a_wrong_argument(main, arguments, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main(arguments)
+
+    assert refusal.value.code == 2
+    assert "-1 is below 0" in capsys.readouterr().err

@@ -1,7 +1,13 @@
 """The command line: what it refuses, and what it tells you to type to run the same thing again."""
 
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
+from tests.support.digits import synthetic_mnist
 from training import __main__ as command
 from training.__main__ import main
 from training.config import RECIPES, TrainingConfig
@@ -32,6 +38,22 @@ def test_ctrl_c_is_one_line_and_a_status_of_its_own(monkeypatch, capsys):
 
     assert main([]) == 130
     assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
+
+
+def test_a_backend_that_keras_has_not_got_is_one_line(tmp_path):
+    np.savez(tmp_path / "mnist.npz", **synthetic_mnist(train=96, test=16))
+    begin = (
+        "import sys, training.__main__ as command; from training.data.dataset import read_arrays; "
+        "command.load_mnist = read_arrays; sys.exit(command.main(sys.argv[1:]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", begin, "--validation", "32", "--mnist", str(tmp_path / "mnist.npz")],
+        env=os.environ | {"KERAS_BACKEND": "abacus"}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    assert "error: Keras does not start, KERAS_BACKEND=abacus: " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_command_repeats_what_differs_from_the_defaults():

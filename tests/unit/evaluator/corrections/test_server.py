@@ -122,3 +122,11 @@ def test_a_folder_without_captures_is_named(tmp_path, capsys):
 
     assert main([str(tmp_path / "empty")]) != 0
     assert "CAPTURE_DIR" in capsys.readouterr().err
+
+
+def test_a_port_that_is_none_is_a_wrong_argument(store, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main([str(tmp_path), "--port", "65536"])
+
+    assert refusal.value.code == 2
+    assert "65536 is not from 0 to 65535" in capsys.readouterr().err
