@@ -119,8 +119,8 @@ def find(grey: Grey) -> Strip | None:
         inked = np.flatnonzero(mask[top:bottom].any(axis=0))
         left, right = min(left, int(inked[0])), max(right, int(inked[-1]) + 1)
     scale = _scale(tall, bottom - top, OWN_GRID_NOISY if as_it_is else OWN_GRID)
-    if scale == 1.0 and bottom - top > SIDE + 2:
-        top, bottom = _fullest(smooth[top:bottom, left:right], top)
+    if scale == 1.0 and len(ink) > SIDE and (bottom - top > SIDE + 2 or plain is not None):
+        top, bottom = _fullest(smooth[:, left:right])
     if as_it_is:
         left, right = _ends((ink if noisy else smooth)[top:bottom], left, right)
     strip, place = _strip(ink, (left, top, right, bottom), scale, thicken=not as_it_is)
@@ -370,11 +370,11 @@ def _scale(tall: float, band: int, own_grid: tuple[float, float]) -> float:
     return min(scale, SIDE / band)
 
 
-def _fullest(ink: Ink, top: int) -> tuple[int, int]:
-    """The rows, as many as a strip has, that hold most of the ink: a scribble or a stripe may go beyond the digits."""
-    rows = np.cumsum(np.concatenate([[0.0], ink.sum(axis=1)]))
-    first = int(np.argmax(rows[SIDE:] - rows[:-SIDE]))
-    return top + first, top + first + SIDE
+def _fullest(ink: Ink) -> tuple[int, int]:
+    """The rows, as many as a strip has, that hold most ink: scribbles and stripes go beyond the digits."""
+    in_the_middle = np.pad(np.ones(INK_SIDE), (SIDE - INK_SIDE) // 2)
+    top = int(np.argmax(np.convolve(ink.sum(axis=1), 1 + in_the_middle, "valid")))
+    return top, top + SIDE
 
 
 def _strip(ink: Ink, box: tuple[int, int, int, int], scale: float, *, thicken: bool) -> tuple[Ink, NDArray[np.float64]]:
