@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from deploy.stack.errors import StackError
-from deploy.stack.settings import ROOT, Settings
+from deploy.stack.settings import ROOT, Settings, make_folder
 
 PROMETHEUS_CONFIG = ROOT / "deploy/prometheus/local.yml"
 PROMETHEUS_ADDRESS = "127.0.0.1:9090"
@@ -30,7 +30,7 @@ def environ(settings: Settings) -> dict[str, str]:
 def watch(settings: Settings) -> NoReturn:
     """Become Prometheus, looking at the local processes where they listen."""
     config = settings.var / "prometheus.yml"
-    config.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(config.parent)
     config.write_text(prometheus_config(settings))
     flags = {
         "config.file": config,

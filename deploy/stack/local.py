@@ -16,7 +16,7 @@ from pathlib import Path
 from deploy.stack import chain, supervisor
 from deploy.stack.errors import StackError, last_line
 from deploy.stack.ports import require_free
-from deploy.stack.settings import ROOT, SERVE_VENV, Settings
+from deploy.stack.settings import ROOT, SERVE_VENV, Settings, make_folder
 
 SERVICES = ("denoiser", "classifier", "gateway")
 START_TIMEOUT_S = 60.0
@@ -114,7 +114,7 @@ class LocalStack:
 
     def _start(self) -> None:
         settings = self._settings
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_folder(self._logs)
         for name in SERVICES:  # of the last run: a failure below must not quote an old line
             log = self._logs / f"{name}.log"
             if log.exists():

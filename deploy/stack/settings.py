@@ -31,7 +31,7 @@ class Settings:
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ROOT / ".env") -> Self:
         """Read both; what is in the environment wins over the file, as with Compose."""
-        merged = {**(parse_env(env_file.read_text("utf-8"), env_file.name) if env_file.exists() else {}), **environ}
+        merged = {**_from_file(env_file), **environ}
 
         def port(name: str, default: int) -> int:
             text = merged.get(name) or str(default)
@@ -61,6 +61,23 @@ class Settings:
         """Where a client on this machine finds the gateway."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
         return f"http://{host}:{self.port}"
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and what it is in, or say in one line why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StackError(f"{folder} cannot be made ({exc.strerror}): see CLEARDIGITS_VAR in .env.example") from exc
+
+
+def _from_file(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    try:
+        return parse_env(file.read_text("utf-8"), file.name)
+    except UnicodeDecodeError as exc:
+        raise StackError(f"{file.name} is not UTF-8: {exc.reason} at byte {exc.start}") from exc
 
 
 def parse_env(text: str, name: str) -> dict[str, str]:

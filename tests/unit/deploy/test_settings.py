@@ -3,7 +3,7 @@
 import pytest
 
 from deploy.stack.errors import StackError
-from deploy.stack.settings import ROOT, Settings, parse_env
+from deploy.stack.settings import ROOT, Settings, make_folder, parse_env
 
 
 def test_defaults_need_no_file(tmp_path):
@@ -55,3 +55,18 @@ def test_port_that_is_none_is_refused_by_name(tmp_path, text):
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8080"), ("10.0.0.5", "http://10.0.0.5:8080")])
 def test_url_is_one_that_this_machine_can_open(tmp_path, host, url):
     assert Settings.load({"CLEARDIGITS_GATEWAY_HOST": host}, tmp_path / ".env").url == url
+
+
+def test_a_file_that_is_not_utf_8_is_one_line(tmp_path):
+    file = tmp_path / ".env"
+    file.write_bytes(b"CLEARDIGITS_MODELS=/srv/B\xfccher\n")
+
+    with pytest.raises(StackError, match=r"^\.env is not UTF-8: .* at byte 25$"):
+        Settings.load({}, file)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StackError, match=r"file/log cannot be made .*CLEARDIGITS_VAR"):
+        make_folder(tmp_path / "file/log")
