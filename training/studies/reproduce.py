@@ -88,7 +88,7 @@ def write_document(runs: Path, docs: Path, models: Path) -> Path:
                 "Written by `make reproduce`. Every recipe is one file in `training/recipes/`, or one line in "
                 "`training/recipes/pair.py`, that says where its figures come from; the weights are those of the epoch "
                 "with the lowest validation loss, and the test set is only reported on. Minutes are wall time spent in "
-                "epochs.",
+                "epochs on the machine of that run; training/README.md says which the shipped pair had.",
                 _published_table(results),
                 *_shipped(results, models),
                 "## Accuracy against cost",
