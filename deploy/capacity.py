@@ -5,6 +5,7 @@ make capacity                   (reads docs/benchmarks/gateway.json, written by 
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -71,6 +72,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Write the table; answers the exit status."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     if not BENCHMARK.exists():
         print(f"error: there is no {BENCHMARK.relative_to(ROOT)}; run make bench first", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ Run where the development requirements are installed: the gateway itself never p
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -141,6 +142,7 @@ def render(source: str) -> str:
 
 def main() -> int:
     """Write docs.html."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     TARGET.write_text(render(SOURCE.read_text()))
     return 0
 

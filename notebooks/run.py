@@ -5,6 +5,7 @@ make notebook                   (needs MNIST and a gateway: make up; CLEARDIGITS
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def run(notebook: nbformat.NotebookNode) -> None:
 
 def main() -> int:
     """Run it and write it back; answers the exit status."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     notebook = nbformat.read(PATH, as_version=4)
     try:
         run(notebook)

@@ -8,6 +8,7 @@ was made from: a test computes it again, and a rendering that was forgotten fail
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def build(folder: Path) -> str | None:
 
 def main() -> int:
     """Write the operator's copy of the rules, then every rendering."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rules = yaml.safe_dump(prometheus_rule(), sort_keys=False, width=10_000)
     RULES.write_text(f"# Written by `make manifests` from deploy/prometheus/rules. Edit those.\n{rules}")
     RENDERED.mkdir(exist_ok=True)
