@@ -102,7 +102,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in mnist.SHA256}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as exc:  # TypeError: .npy
         raise DataError(f"cannot read the four MNIST arrays from {path}: {exc}") from exc
 
 

@@ -48,6 +48,8 @@ def load(path: Path | None = None) -> Dataset:
         return _from_folder(path)
     if not path.is_file():
         raise DatasetError(f"there is no data at {path}: {mnist.WAYS}")
+    if not zipfile.is_zipfile(path):
+        raise DatasetError(f"cannot read {path}: it is no .npz file, nor a folder of pictures")
     return _from_npz(path)
 
 

@@ -67,6 +67,13 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
         dataset.load(tmp_path / "broken.npz")
 
 
+def test_one_array_is_no_npz(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.zeros((2, 28, 28), np.uint8))
+
+    with pytest.raises(DatasetError, match=r"it is no \.npz file, nor a folder"):
+        dataset.load(tmp_path / "pixels.npy")
+
+
 def test_a_folder_without_pictures_and_a_picture_that_is_none(tmp_path):
     with pytest.raises(DatasetError, match="no pictures"):
         dataset.load(tmp_path)

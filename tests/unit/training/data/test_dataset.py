@@ -39,6 +39,13 @@ def test_a_truncated_file_is_refused(npz):
         load_mnist(npz)
 
 
+def test_one_array_is_not_mnist(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.zeros((2, 28, 28), np.uint8))
+
+    with pytest.raises(DataError, match="cannot read the four MNIST arrays"):
+        read_arrays(tmp_path / "pixels.npy")
+
+
 def test_a_file_without_labels_is_refused(arrays, tmp_path):
     np.savez(tmp_path / "half.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
 
