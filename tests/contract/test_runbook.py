@@ -2,9 +2,6 @@
 
 import json
 import re
-import shlex
-import shutil
-import subprocess
 
 import pytest
 
@@ -55,13 +52,3 @@ def test_cores_follow_from_the_busiest_minute_and_the_share_that_is_used(per_day
 
     assert found.peak_per_s == pytest.approx(3 * per_day / 86_400)
     assert found.cores == cores
-
-
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-def test_captures_may_be_in_a_folder_with_a_space():
-    command = subprocess.run(
-        ["make", "--dry-run", "--old-file=.venvs/evaluator/.done", "corrections", "CAPTURES=kept pictures"],
-        cwd=capacity.ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-
-    assert "kept pictures" in shlex.split(command.splitlines()[-1])
