@@ -75,9 +75,9 @@ def publish(
     current = gate.measure_current(models_dir, data.validation, held_back)
     if current:
         new = gate.measure_new(exportables(outcome), data.validation, held_back)
-        log.info("%s", gate.comparison(new, current))
         if not force:
-            gate.check(new, current)
+            gate.check(new, current)  # tells the comparison itself
+        log.info("%s", gate.comparison(new, current))
     with contextlib.ExitStack() as both:  # neither appears unless both are good
         staged = {each.name: both.enter_context(new_version(models_dir / each.name)) for each in exportables(outcome)}
         chain = {name: number for name, (_, number) in staged.items()}

@@ -104,8 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         read = {name: _accuracies(chain, data.test.images, data.test.labels) for name, chain in chains.items()}
         cost = _costs(chains)
     text = page(read, cost, args.models)
-    args.output.write_text(text)
     print(text)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(text)
     return 0
 
 
