@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 QUEUE_JOBS = 256
 MOST_OF_A_REQUEST = 64  # images: one request of ten thousand must not push out everybody else's
+ON_ITS_WAY_S = 0.1, 0.2, 0.4  # pauses, while a picture may be on its way from another worker to the file
 RETRY_S = 5.0  # after a failure, before the file is opened again
 _STOP = None
 
@@ -65,7 +66,17 @@ class Captures:
             self._metrics.captures.labels("dropped").inc(len(chosen))
 
     async def label(self, request_id: str, position: int, label: int) -> bool:
-        """Store a true label; False when that image was not kept. Waits behind the captures offered before it."""
+        """Store a true label; False when that image was not kept. Waits behind the captures offered before it.
+
+        Those that another worker was offered may come a moment later: it looks again after each pause.
+        """
+        for pause_s in ON_ITS_WAY_S:
+            if await self._label(request_id, position, label):
+                return True
+            await asyncio.sleep(pause_s)
+        return await self._label(request_id, position, label)
+
+    async def _label(self, request_id: str, position: int, label: int) -> bool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
 

@@ -79,6 +79,22 @@ def test_a_label_finds_the_capture_that_was_offered_just_before(tmp_path):
     assert asyncio.run(offer_and_label()) == (True, False)
 
 
+def test_a_label_finds_a_capture_that_another_worker_is_about_to_write(tmp_path):
+    ours, _ = started(tmp_path)
+    theirs, _ = started(tmp_path)
+
+    async def label_and_offer():
+        labelling = asyncio.ensure_future(ours.label("r", 0, 7))
+        await asyncio.sleep(0)  # the label is on its way before the picture
+        theirs.offer("r", images(1), reading(0.2))
+        found = await labelling
+        await asyncio.gather(ours.close(), theirs.close())
+        return found
+
+    assert asyncio.run(label_and_offer())
+    assert [each.label for each in CaptureStore(tmp_path / "kept").labelled()] == [7]
+
+
 def test_a_full_disk_costs_captures_and_no_request(tmp_path):
     class Full:
         def add(self, captures, *, now_s):
