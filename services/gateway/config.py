@@ -63,7 +63,7 @@ class GatewayConfig:
 
     # What it is sure of
     min_confidence: float = 0.6  # below it an answer says "accepted": false; 0 to 1
-    min_line_confidence: float = 0.85  # the same for a number
+    min_line_confidence: float = 0.88  # the same for a number
 
     # Limits of one request
     max_body_bytes: int = 32 * 1024 * 1024  # body size, before and after gzip
