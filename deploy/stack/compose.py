@@ -12,7 +12,7 @@ from deploy.stack import chain
 from deploy.stack.engine import ContainerEngine, has_image, pull, run
 from deploy.stack.errors import ImageError, StackError, last_line
 from deploy.stack.ports import require_free
-from deploy.stack.settings import ROOT, Settings
+from deploy.stack.settings import ROOT, Settings, make_folder
 
 SERVICES = ("denoiser", "classifier", "gateway")
 JOBS = ("train", "evaluate", "load")
@@ -192,7 +192,7 @@ class ComposeStack:
     def _loud(self, verb: str, what: str, *arguments: str) -> None:
         """A step that takes long: its output goes to a log, a sign of life to the terminal."""
         print(f"  {what}", flush=True)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._log.parent)
         began = time.monotonic()
         noted_s = 0.0
         with self._log.open("a+", encoding="utf-8", errors="replace") as log:

@@ -118,7 +118,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument(
         "--levels",
         nargs="+",
-        type=_level,
+        type=command.share,
         metavar="LEVEL",
         help="noise levels, 0 to 1 (0 0.25 0.5 0.75 1; of corrections 0)",
     )
@@ -207,13 +207,6 @@ def _print_summary(
     if not found.complete:
         print(f"PARTIAL: {found.stopped_because}")
     print(f"report: {os.path.relpath(folder)}")
-
-
-def _level(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
-    return value
 
 
 if __name__ == "__main__":

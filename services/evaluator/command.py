@@ -72,6 +72,14 @@ def from_zero(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """An argument that is a share, or a noise level."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which containers and supervisors end a run, does what Ctrl-C does: nothing is lost or left behind."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from typing import Literal, TextIO
 
 import orjson
 
+from services.core.lines.number import MOST_DIGITS, length_of
 from services.evaluator import command
 from services.evaluator.client import GatewayClient, TimedAnswer, read_json
 from services.evaluator.config import EvaluatorConfig
@@ -40,7 +40,6 @@ TYPES = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
 }
-MOST_DIGITS = 40  # of one number, as the gateway has it
 HOPELESS = (401, 403, 404, 405)  # the same answer awaits every picture
 
 
@@ -104,7 +103,7 @@ def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> 
     parser.add_argument("--length", type=_length, help="how many digits a number has: 5, or 3-8")
     parser.add_argument("--denoise", choices=("always", "never", "auto"), default="auto", help="clean pictures first?")
     parser.add_argument(
-        "--min-confidence", type=_share, help="below it a number is not accepted, 0 to 1 (the gateway's own)"
+        "--min-confidence", type=command.share, help="below it a number is not accepted, 0 to 1 (the gateway's own)"
     )
     parser.add_argument(
         "--in-flight", type=command.count, default=config.in_flight, metavar="N", help="pictures at once"
@@ -119,17 +118,9 @@ def _folder(text: str) -> Path:
 
 def _length(text: str) -> str:
     """As the gateway reads it, which would refuse every picture for a wrong one."""
-    match = re.fullmatch(r"([0-9]{1,2})(?:-([0-9]{1,2}))?", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2] or match[1]) <= MOST_DIGITS:
+    if length_of(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of digits from 1 to {MOST_DIGITS}, or 3-8")
     return text
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
-    return value
 
 
 def _pictures(folder: Path) -> tuple[Path, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,11 @@ from services.core.lines.segment import Pieces
 LEAST_IS_DIGIT = 0.75  # of each digit of an accepted number: what is less may be a letter, wrong in any number
 ALTERNATIVES = 3  # told beside the number
 
+MOST_DIGITS = 40  # of one line; a strip holds no more
+
 Length = tuple[int, int]  # how many digits at least and at most
+
+_LENGTH = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,15 @@ class Number:
 
 
 NOTHING = Number("", 0.0)
+
+
+def length_of(text: str) -> Length | None:
+    """What `5` or `3-8` asks for; None where it is neither, or more than a line holds."""
+    if (match := _LENGTH.fullmatch(text)) is None:
+        return None
+    least = int(match[1])
+    most = int(match[2] or match[1])
+    return (least, most) if 1 <= least <= most <= MOST_DIGITS else None
 
 
 def number_of(

@@ -60,7 +60,7 @@ def cut(strip: Ink) -> Pieces:
         part_of, parts = _part_of(found, ink.shape), len(found) + 1
         sums = _sums(ink, part_of, parts)
         low, high = _extents(part_of, ink >= INKED, parts)
-        runs = _runs(low, high, sums[0], costs)
+        runs, cut_out = _runs(low, high, sums[0], costs)
         if len(runs) <= MAX_PIECES:
             break
         cheapest = np.sort(np.argsort(costs, kind="stable")[: len(costs) * 3 // 4])
@@ -70,11 +70,10 @@ def cut(strip: Ink) -> Pieces:
     faint_start = np.maximum(_over(np.minimum, low, runs), start - 1)  # a pixel more where faint ink is beside it
     faint_stop = np.minimum(_over(np.maximum, high, runs), stop + 1)
     mass, *centres = _over(np.add, sums, runs)
-    through_ink = np.concatenate([[False], costs >= FREE, [False]])
-    scale = _scales(faint_stop - faint_start, cut_out=through_ink[runs[:, 0]] | through_ink[runs[:, 1]])
-    places = runs, faint_start, faint_stop, np.array(centres) / mass
+    scale = _scales(faint_stop - faint_start, cut_out)
+    images = _images(strip[..., 0], part_of, runs, faint_start, faint_stop, np.array(centres) / mass, scale)
     return Pieces(
-        images=_images(strip[..., 0], part_of, *places, scale)[..., np.newaxis],
+        images=images[..., np.newaxis],
         starts=runs[:, 0],
         stops=runs[:, 1],
         boxes=np.concatenate([start, stop]).T.astype(np.float32),
@@ -131,8 +130,11 @@ def _over(ufunc: np.ufunc, of_parts: NDArray[Any], runs: Places) -> NDArray[Any]
     return together[..., ::2]
 
 
-def _runs(low: Places, high: Places, part_ink: NDArray[np.float64], costs: Ink) -> Places:
-    """Runs of up to MAX_PARTS parts that might be a digit: their first part, and the one after their last (n, 2)."""
+def _runs(low: Places, high: Places, part_ink: NDArray[np.float64], costs: Ink) -> tuple[Places, NDArray[np.bool_]]:
+    """Runs of up to MAX_PARTS parts that might be a digit.
+
+    Their first part and the one after their last (n, 2), and which of them were cut out of ink (n,).
+    """
     parts = len(costs) + 1
     last = np.arange(parts)[:, np.newaxis] + np.arange(MAX_PARTS)  # of a run, by its first
     start = np.minimum.accumulate(low[:, last], axis=2)
@@ -148,10 +150,10 @@ def _runs(low: Places, high: Places, part_ink: NDArray[np.float64], costs: Ink) 
     digits &= ~(cut_out & (wide > MAX_CUT_WIDTH_PX))
     digits &= np.cumsum(part_ink[last], axis=1) >= LEAST_INK
     first, more = np.nonzero(inked[:, :1] & inked & ~over & digits)
-    return np.stack([first, first + more + 1], axis=1)
+    return np.stack([first, first + more + 1], axis=1), cut_out[first, more]
 
 
-def _scales(size: Places, *, cut_out: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _scales(size: Places, cut_out: NDArray[np.bool_]) -> NDArray[np.float64]:
     """To a digit's size, 20 px on the longer side.
 
     Most digits nearly have it and keep their pixels, which are read better than resampled ones; of lines whose digits
@@ -180,8 +182,8 @@ def _images(
     part_of = part_of.astype(np.int16)
     columns = np.concatenate([runs.T, start, stop, scaled, place]).T.tolist()
     for image, (first, beyond, left, top, right, bottom, width, height, x, y) in zip(images, columns, strict=True):
-        cut_out = np.s_[top:bottom, left:right]
-        own = cv2.copyTo(strip[cut_out], cv2.inRange(part_of[cut_out], first, beyond - 1))
+        box = np.s_[top:bottom, left:right]
+        own = cv2.copyTo(strip[box], cv2.inRange(part_of[box], first, beyond - 1))
         smaller = width < right - left or height < bottom - top
         cv2.resize(
             own,

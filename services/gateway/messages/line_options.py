@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from services.core.errors import InvalidInputError
-from services.core.lines.number import Length
+from services.core.lines.number import MOST_DIGITS, Length, length_of
 from services.gateway.messages.options import DENOISE, Check, checked, one_of, probability, some_of
 
 INCLUDE = ("denoised", "input", "boxes", "alternatives")
-MOST_DIGITS = 40  # of one line; a strip holds no more
-
-_LENGTH = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +35,10 @@ class LineOptions:
 
 
 def _length(name: str, value: object) -> Length:
-    match = _LENGTH.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    if match is not None:
-        least = int(match[1])
-        most = int(match[2] or match[1])
-        if 1 <= least <= most <= MOST_DIGITS:
-            return least, most
-    raise InvalidInputError(f"{name}={str(value)[:40]}: it is a number of digits from 1 to {MOST_DIGITS}, or 3-8")
+    length = length_of(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if length is None:
+        raise InvalidInputError(f"{name}={str(value)[:40]}: it is a number of digits from 1 to {MOST_DIGITS}, or 3-8")
+    return length
 
 
 _CHECKS: dict[str, Check] = {
