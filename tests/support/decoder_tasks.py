@@ -61,6 +61,10 @@ def _too_large(parts: list[Part], arguments: Mapping[str, Any], allowance: Allow
     raise TooLargeError("3 images; at most 2")
 
 
+def warm_up() -> None:
+    """These need none."""
+
+
 TASKS = {
     "echo": _echo,
     "spin": _spin,

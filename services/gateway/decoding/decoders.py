@@ -52,7 +52,7 @@ class Decoders:
         memory_bytes: int = MEMORY_BYTES,
         waiting: int = WAITING,
     ) -> None:
-        """`tasks` names the module whose TASKS the processes run."""
+        """`tasks` names the module whose TASKS the processes run, after its warm_up."""
         self._tasks = tasks
         self._memory_bytes = memory_bytes
         self._processes = processes

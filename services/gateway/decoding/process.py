@@ -2,7 +2,8 @@
 
 It imports what decoding needs once, then forks a decoder whenever it is asked to: a decoder that was killed is replaced
 in milliseconds, and all share the memory of the libraries. It has one thread, so forking is safe. MODULE holds `TASKS`,
-the functions that a decoder runs, by name. The gateway asks on a socket, which is standard input unless it was forked:
+the functions that a decoder runs, by name, and `warm_up`, which is called before the first fork. The gateway
+asks on a socket, which is standard input unless it was forked:
 
     b"F" with a descriptor   fork a decoder that serves that socket; the answer is its process id
     b"R" and a process id    end that decoder; the answer is its exit status, as waitpid gives it
@@ -77,12 +78,14 @@ def serve_forked(control: socket.socket, module: str, memory_bytes: int) -> NoRe
 
 
 def serve(control: socket.socket, module: str, memory_bytes: int) -> None:
-    """Import the tasks, say so, fork decoders until the gateway closes its end."""
+    """Import the tasks, warm up, say so, fork decoders until the gateway closes its end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole group; the gateway ends us by its socket
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, NAME.encode())
-    tasks: Mapping[str, Task] = importlib.import_module(module).TASKS
+    worked = importlib.import_module(module)
+    worked.warm_up()
+    tasks: Mapping[str, Task] = worked.TASKS
     turn = os.memfd_create("turn")  # a lock on it belongs to a process, and ends with it
     gc.freeze()
     _be_quiet()

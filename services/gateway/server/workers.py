@@ -112,11 +112,12 @@ def load() -> None:
     A stack with two workers takes 234 MB; it took 300 when each worker and its decoders imported for themselves.
     """
     os.environ.update(ONE_THREAD)  # else importing numpy starts threads, which no fork copies
-    import services.gateway.api.tasks
     import services.gateway.server.worker  # noqa: F401
     from services.core.images import quiet_codecs
+    from services.gateway.api.tasks import warm_up
 
     quiet_codecs()
+    warm_up()
     gc.collect()
     gc.freeze()  # a collection in a worker would write to every page that it shares
 

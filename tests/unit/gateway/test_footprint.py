@@ -61,6 +61,27 @@ assert cv2.imdecode(png, cv2.IMREAD_UNCHANGED) is None and cv2.imdecode(tiff, cv
     assert finished.stderr == ""
 
 
+def test_reading_the_first_picture_imports_nothing_more():
+    """Each decoder would import it again, in its first request."""
+    code = """
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from services.gateway.server.workers import load
+load()
+from services.gateway.api.tasks import TASKS
+from services.gateway.decoding.process import Allowance
+from services.gateway.limits import Limits
+loaded = set(sys.modules)
+asked = {"limits": asdict(Limits()), "encoding": "", "content_type": "image/png", "query": {}}
+for task, name in (("recognize", "number-1112-touching"), ("recognize", "noisy-7"), ("read", "number-244947-form")):
+    TASKS[task]([Path(f"docs/samples/{name}.png").read_bytes()], asked, Allowance(math.inf))
+print(*set(sys.modules) - loaded)
+"""
+    assert run(code) == ""
+
+
 def test_the_process_that_forks_the_workers_has_one_thread_and_no_grpc():
     """It has imported what workers share; what starts threads would not survive the fork."""
     code = """
