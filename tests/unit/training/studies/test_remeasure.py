@@ -48,6 +48,19 @@ def test_cards_and_readme_get_the_new_figures(published, capsys):
     assert "| old |" not in readme
 
 
+def test_the_readme_is_about_the_models_of_the_repository(published, monkeypatch):
+    monkeypatch.setattr(remeasure, "ROOT", published)
+    (published / "training").mkdir()
+    readme = published / "training/README.md"
+    readme.write_text("| measure | target | stretch | reached | |\n| old |\n\nafter\n")
+    elsewhere = shutil.copytree(published / "models", published / "elsewhere")
+
+    assert remeasure.main(["--models", str(elsewhere)]) == 0
+    assert "| old |" in readme.read_text()
+    assert remeasure.main(["--models", str(published / "models")]) == 0
+    assert "| old |" not in readme.read_text()
+
+
 def test_files_that_are_not_those_of_the_card_are_refused(published, capsys):
     shutil.copy(published / "models/denoiser/1/model.onnx", published / "models/classifier/1/model.onnx")
 
