@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy.stack.errors import StackError
+from services.core import addresses
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE_VENV = ".venvs/serve"
@@ -35,9 +36,10 @@ class Settings:
 
         def port(name: str, default: int) -> int:
             text = merged.get(name) or str(default)
-            if not text.isdecimal() or not 0 < int(text) < 65536:
-                raise StackError(f"{name}={text} is not a port: a number from 1 to 65535")
-            return int(text)
+            try:
+                return addresses.port(text, lowest=1)
+            except ValueError as exc:
+                raise StackError(f"{name}: {exc}") from None
 
         def folder(name: str, default: str) -> Path:
             return ROOT / Path(merged.get(name) or default).expanduser()

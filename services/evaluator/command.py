@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.core import addresses
 from services.core.errors import ConfigError
 from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError
@@ -59,9 +60,18 @@ def count(text: str) -> int:
 
 def address(text: str) -> str:
     """An argument that is the address of a gateway."""
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
-    return text
+    try:
+        return addresses.web_address(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def port(text: str) -> int:
+    """An argument that is a port to listen on; 0: any that is free."""
+    try:
+        return addresses.port(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def from_zero(text: str) -> int:

@@ -3,9 +3,11 @@
 import argparse
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from services.core.errors import ConfigError
 from services.gateway.admission.auth import ApiKeys
+from services.gateway.captures.folder import check_folder
 from services.gateway.config import PREFIX, GatewayConfig, tracing_is_wanted
 from services.runtime.logs import configure_logging
 
@@ -21,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
         config = GatewayConfig.from_env()
         if config.api_keys_file:
             ApiKeys.from_file(config.api_keys_file)  # a bad file is told here, before workers start
+        if config.capture_dir:
+            check_folder(Path(config.capture_dir), setting=f"{PREFIX}CAPTURE_DIR")
         if tracing_is_wanted() and find_spec("opentelemetry") is None:
             raise ConfigError("OTEL_EXPORTER_OTLP_ENDPOINT is set, but requirements/tracing.txt is not installed")
     except ConfigError as exc:

@@ -1,11 +1,13 @@
 """What the gateway can be told from outside: environment variables named CLEARDIGITS_GATEWAY_*, read once, at start."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from services.core import addresses
 from services.gateway.limits import Limits
+from services.gateway.models.target import check_target
 from services.gateway.split import Split
 from services.runtime.env import read_env
 from services.runtime.logs import LogFormat
@@ -123,9 +125,21 @@ class GatewayConfig:
                 raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 1, not {getattr(self, name)}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
-        for name in ("port", "grpc_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 65535, not {getattr(self, name)}")
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        checks: dict[str, Callable[[str], object]] = {
+            "port": addresses.port,
+            "grpc_port": addresses.port,
+            **dict.fromkeys(("denoiser_target", "classifier_target"), check_target),
+            **dict.fromkeys(("shadow_denoiser_target", "shadow_classifier_target"), _or_empty(check_target)),
+            **dict.fromkeys(("public_url", "source_url"), _or_empty(addresses.web_address)),
+        }
+        for name, check in checks.items():
+            try:
+                check(getattr(self, name))
+            except ValueError as exc:
+                raise ValueError(f"{PREFIX}{name.upper()}: {exc}") from None
 
     def _check_split(self) -> None:
         try:
@@ -164,6 +178,10 @@ class GatewayConfig:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the environment; ConfigError names every unknown or unreadable setting at once."""
         return read_env(cls, environ, prefix=PREFIX)
+
+
+def _or_empty(check: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: check(text) if text else None
 
 
 def tracing_is_wanted(environ: Mapping[str, str] = os.environ) -> bool:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Self
 
+from services.core import addresses
 from services.core.errors import ConfigError
 from services.model_server.model_config import read_platform_config, read_text_proto, single_model
 from services.pb import tfserving_pb2 as pb
@@ -61,6 +62,11 @@ class ServerConfig:
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
+        for name in ("port", "rest_api_port"):
+            try:
+                addresses.port(getattr(self, name))
+            except ValueError as exc:
+                raise ConfigError(f"--{name}: {exc}") from None
         if not self.model_config_file and not self.model_base_path:
             raise ConfigError("one of --model_base_path and --model_config_file must be given")
         if not self.port and not self.grpc_socket_path and not self.rest_api_port:

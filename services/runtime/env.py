@@ -36,8 +36,10 @@ def read_env(config_class: type[Config], environ: Mapping[str, str], *, prefix: 
             return config_class(**values)  # __post_init__ may refuse a combination
         except ValueError as exc:
             mistakes.append(str(exc))
-    known = ", ".join(sorted(fields))
-    raise ConfigError("; ".join(mistakes) + f". Settings are: {known}")
+    message = "; ".join(mistakes)
+    if any(name.startswith(prefix) and name not in fields for name in environ):
+        message += f". Settings are: {', '.join(sorted(fields))}"
+    raise ConfigError(message)
 
 
 def _read(text: str, kind: Any) -> Any:

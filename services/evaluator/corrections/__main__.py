@@ -19,8 +19,6 @@ from services.evaluator.corrections.server import review_server
 from services.evaluator.errors import DatasetError
 from services.runtime.captures import FILE, CaptureStore
 
-MAX_PORT = 65535
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve, export or erase; exit status 0, or that of what went wrong."""
@@ -39,9 +37,14 @@ def _run(arguments: argparse.Namespace, config: EvaluatorConfig) -> int:
         if arguments.erase:
             print(f"erased {store.erase(arguments.erase)} pictures of request {arguments.erase}")
         elif arguments.export:
-            data = export.npz(store.labelled())
+            labelled = store.labelled()
+            if not labelled:
+                raise DatasetError(
+                    f"{arguments.captures / FILE} holds no labelled pictures: there is nothing to export"
+                )
+            data = export.npz(labelled)
             arguments.export.write_bytes(data)
-            print(f"{arguments.export}: {store.counts()[1]} labelled pictures, sha256:{export.digest(data)[:16]}")
+            print(f"{arguments.export}: {len(labelled)} labelled pictures, sha256:{export.digest(data)[:16]}")
         else:
             _serve(store, arguments.port)
     except (sqlite3.Error, OSError) as exc:
@@ -64,15 +67,9 @@ def _serve(store: CaptureStore, port: int) -> None:
         server.server_close()
 
 
-def _port(text: str) -> int:
-    if not 0 <= (number := int(text)) <= MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_PORT}")
-    return number
-
-
 def _add_arguments(parser: argparse.ArgumentParser, config: EvaluatorConfig) -> None:
     parser.add_argument("captures", type=Path, help="the folder that the gateway captures into")
-    parser.add_argument("--port", type=_port, default=8090, help="of the review page, on 127.0.0.1")
+    parser.add_argument("--port", type=command.port, default=8090, help="of the review page, on 127.0.0.1")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the labelled pictures as npz and end")
     parser.add_argument("--erase", metavar="REQUEST_ID", help="delete what was kept of this request and end")
 

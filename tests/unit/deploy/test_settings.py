@@ -48,7 +48,7 @@ def test_line_that_is_no_setting_is_named_with_its_number(line):
 
 @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "8080.5"])
 def test_port_that_is_none_is_refused_by_name(tmp_path, text):
-    with pytest.raises(StackError, match=f"CLEARDIGITS_DENOISER_PORT={text} is not a port"):
+    with pytest.raises(StackError, match=f"CLEARDIGITS_DENOISER_PORT: {text} is not a port"):
         Settings.load({"CLEARDIGITS_DENOISER_PORT": text}, tmp_path / ".env")
 
 

@@ -12,7 +12,7 @@ def test_an_address_without_http_is_refused_with_what_it_lacks(url, capsys, tmp_
         read.main([str(tmp_path), "--url", url])
 
     assert ended.value.code == 2
-    assert f"{url!r} does not begin with http:// or https://" in capsys.readouterr().err
+    assert f"{url!r} is not an address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,54 @@ def test_the_defaults_are_allowed():
         ("SHADOW_SHARE", "-0.1"),
         ("SHADOW_SHARE", "nan"),
         ("SHADOW_SHARE", "0.1"),  # of which version?
+        ("GRPC_PORT", "-1"),
+        ("DENOISER_TARGET", "nonsense"),
+        ("DENOISER_TARGET", ""),
+        ("DENOISER_TARGET", "http://denoiser:8500"),
+        ("CLASSIFIER_TARGET", "classifier:grpc"),
+        ("CLASSIFIER_TARGET", "classifier:0"),
+        ("CLASSIFIER_TARGET", "dns:///classifier"),
+        ("CLASSIFIER_TARGET", "::1"),
+        ("CLASSIFIER_TARGET", "lane:"),
+        ("CLASSIFIER_TARGET", "unix://"),
+        ("SHADOW_CLASSIFIER_TARGET", "ipv4:10.0.0.1:8500,10.0.0.2"),
+        ("PUBLIC_URL", "foo"),
+        ("PUBLIC_URL", "//digits.example.org"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://digits.example.org:99999"),
+        ("PUBLIC_URL", "https://digits.example.org/?page=1"),
+        ("SOURCE_URL", "javascript:alert(1)"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(name, value):
     with pytest.raises(ConfigError, match=PREFIX + name):
         GatewayConfig.from_env({PREFIX + name: value})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "denoiser:8500",
+        "10.0.0.9:8500",
+        "[::1]:8500",
+        "dns:denoiser:8500",
+        "dns:///denoiser.cleardigits.svc:8500",
+        "dns://10.0.0.53/denoiser:8500",
+        "ipv4:10.0.0.1:8500,10.0.0.2:8500",
+        "ipv6:[fd00::1]:8500",
+        "unix:var/denoiser.sock",
+        "unix:///run/denoiser.sock",
+        "lane:/run/denoiser.lane",
+        "xds:///denoiser",
+    ],
+)
+def test_every_way_to_name_a_model_server_is_a_target(target):
+    assert GatewayConfig.from_env({f"{PREFIX}DENOISER_TARGET": target}).denoiser_target == target
+
+
+@pytest.mark.parametrize("url", ["https://digits.example.org", "http://10.0.0.9:8080/digits/", "http://[::1]:8080"])
+def test_an_address_of_the_page_may_have_a_port_and_a_path(url):
+    assert GatewayConfig.from_env({f"{PREFIX}PUBLIC_URL": url}).public_url == url
 
 
 @pytest.mark.parametrize(

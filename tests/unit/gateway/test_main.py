@@ -1,5 +1,6 @@
 """`python -m services.gateway`: what it says and how it ends when it cannot start."""
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -17,10 +18,18 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+def as_other_users() -> None:
+    """Drop root's right to write everywhere from what the next program gets; for other users this does nothing."""
+    cap_dac_override, pr_capbset_drop = 1, 24  # linux/capability.h, linux/prctl.h
+    ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
+
+
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, **{f"CLEARDIGITS_GATEWAY_{name}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "services.gateway", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, preexec_fn=as_other_users
+    )
 
 
 def test_help_says_where_the_settings_are():
@@ -36,6 +45,13 @@ def test_help_says_where_the_settings_are():
         (("--port=1",), {}, "--port=1"),
         ((), {"PROT": "8080"}, "CLEARDIGITS_GATEWAY_PROT is not a setting"),
         ((), {"API_KEYS_FILE": "/nowhere"}, "/nowhere"),
+        ((), {"DENOISER_TARGET": "nonsense"}, "CLEARDIGITS_GATEWAY_DENOISER_TARGET: 'nonsense' is not host:port"),
+        (
+            (),
+            {"CAPTURE_DIR": "/proc/captures"},
+            "CLEARDIGITS_GATEWAY_CAPTURE_DIR=/proc/captures cannot be used: No such",
+        ),
+        ((), {"CAPTURE_DIR": "README.md"}, "CAPTURE_DIR=README.md cannot be used: File exists"),
     ],
 )
 def test_a_mistake_of_the_operator_is_one_message_and_status_2(arguments, settings, said):
@@ -43,7 +59,20 @@ def test_a_mistake_of_the_operator_is_one_message_and_status_2(arguments, settin
 
     assert finished.returncode == 2
     assert said in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1 or arguments  # of an argument, argparse shows the usage first
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("closed", ["", "captures.db"])
+def test_captures_that_cannot_be_written_are_told_at_the_start(tmp_path, closed):
+    (tmp_path / "captures.db").touch()
+    (tmp_path / closed).chmod(0o555)
+
+    finished = run(CAPTURE_DIR=str(tmp_path))
+    (tmp_path / closed).chmod(0o755)
+
+    assert finished.returncode == 2
+    assert f"{tmp_path / closed} cannot be written" in finished.stderr
 
 
 def test_a_port_in_use_is_one_line_and_status_1():

@@ -60,6 +60,8 @@ def test_version_is_told(capsys, written):
     [
         ([], "one of --model_base_path and --model_config_file must be given"),
         ([BASE, "--port=0"], "nothing to listen on"),
+        ([BASE, "--port=70000"], "--port: 70000 is not a port"),
+        ([BASE, "--rest_api_port=-1"], "--rest_api_port: -1 is not a port"),
         ([BASE, "--port=7000", "--rest_api_port=7000"], "must not be the same"),
         ([BASE, "--batching_parameters_file=/b"], "needs --enable_batching"),
         ([BASE, "--enable_per_model_batching_parameters"], "needs --enable_batching"),

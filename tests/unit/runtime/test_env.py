@@ -43,8 +43,10 @@ def test_values_are_read_by_their_type():
     ],
 )
 def test_a_mistake_is_named(name, text, complaint):
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint) as caught:
         read_env(ToyConfig, {name: text}, prefix="TOY_")
+
+    assert ("Settings are" in str(caught.value)) == (name == "TOY_PROT")  # a known name needs no list of all
 
 
 def test_all_mistakes_come_in_one_message():
@@ -52,4 +54,5 @@ def test_all_mistakes_come_in_one_message():
         read_env(ToyConfig, {"TOY_PROT": "1", "TOY_DEBUG": "maybe"}, prefix="TOY_")
 
     assert "TOY_PROT" in str(caught.value)
+    assert str(caught.value).endswith("Settings are: TOY_DEBUG, TOY_MODE, TOY_PORT, TOY_TIMEOUT_S")
     assert "TOY_DEBUG" in str(caught.value)

@@ -117,6 +117,12 @@ def test_export_and_erase_from_the_command_line(store, tmp_path, capsys):
     assert store.counts() == (1, 0)
 
 
+def test_without_labels_there_is_nothing_to_export(store, tmp_path, capsys):
+    assert main([str(tmp_path), "--export", str(tmp_path / "corrections.npz")]) == 2
+    assert "no labelled pictures" in capsys.readouterr().err
+    assert not (tmp_path / "corrections.npz").exists()
+
+
 def test_a_folder_without_captures_is_named(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
 
@@ -129,4 +135,4 @@ def test_a_port_that_is_none_is_a_wrong_argument(store, tmp_path, capsys):
         main([str(tmp_path), "--port", "65536"])
 
     assert refusal.value.code == 2
-    assert "65536 is not from 0 to 65535" in capsys.readouterr().err
+    assert "65536 is not a port: a number from 0 to 65535" in capsys.readouterr().err
