@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self.state = State.FRESH
         self.since_s = 0.0  # when the state began; for BODY and FLUSH: when something moved last
         self._parser = httptools.HttpRequestParser(self)
-        self._head_bytes = 0
+        self._head_bytes = 0  # that came since the last head or body ended, or a part of a body came
         self._url = b""
         self._headers: dict[str, str] = {}
         self._header_count = 0
@@ -100,13 +100,12 @@ class Connection(asyncio.Protocol):
             return
         if self.state in (State.FRESH, State.IDLE):
             self._enter(State.HEAD)
-            self._head_bytes = 0
         elif self.state is State.BODY:
             self.since_s = self.server.now()
         self._head_bytes += len(data)
         self._parse(data)
-        if self.state is State.HEAD and self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(431, "the head of the request is too large")
+        if self._head_bytes > MOST_HEAD_BYTES and not self._bad:  # also a head that is sent ahead, and trailers
+            self._refuse(431, "the headers of the request are too large")
 
     def eof_received(self) -> bool:
         return False  # a client that closes its side is gone: its work is dropped
@@ -139,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._headers[key] = f"{self._headers[key]},{text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
+        self._head_bytes = 0
         parser = self._parser
         if self._interrupted is not None:
             self._arriving, self._interrupted = self._interrupted, None
@@ -155,6 +155,7 @@ class Connection(asyncio.Protocol):
             self._queue.append(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         exchange = self._arriving
         if exchange is not None:
             exchange.feed(body)
@@ -162,6 +163,7 @@ class Connection(asyncio.Protocol):
                 self._pause_reading()
 
     def on_message_complete(self) -> None:
+        self._head_bytes = 0
         if self._parser.should_upgrade() and self._arriving is not None and self._arriving.has_body:
             self._interrupted, self._arriving = self._arriving, None
             return

@@ -170,6 +170,20 @@ def test_what_is_no_request_is_refused_and_leaves_the_server_well(host, sent, st
     assert host.ask("/healthz", method="GET").status == 200
 
 
+def test_trailers_are_bounded_as_a_head_is(host):
+    """They were kept, all of them, until the request's deadline: 200 MB from one connection."""
+    head = HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-trailer: "
+
+    assert statuses(answers(host, head, *[b"a" * 65536] * 4)) == [422]
+
+
+def test_a_head_that_is_sent_ahead_is_bounded_too():
+    with listening(classifier=fake_classifier(takes_s=0.5)) as host:
+        found = answers(host, GOOD, b"GET /healthz HTTP/1.1\r\nhost: x\r\na: ", *[b"b" * 65536] * 4)
+
+    assert statuses(found) == [200]  # and no more: the connection is closed
+
+
 def test_half_a_head_is_answered_408_within_seconds():
     with listening(header_timeout_s=0.2) as host:
         started = time.monotonic()
