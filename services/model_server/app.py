@@ -136,7 +136,7 @@ class ModelServer:
         if self._health:
             self._health.leave()
         stopped = self._grpc.stop(self._config.drain_seconds)
-        others = [server.stop(self._config.drain_seconds) for server in (self._lane, self._rest) if server]
+        others = [server.stop(max(0.0, deadline - time.monotonic())) for server in (self._lane, self._rest) if server]
         return stopped.wait(max(0.0, deadline - time.monotonic())) and all(others) and time.monotonic() < deadline
 
 

@@ -20,6 +20,7 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.stack.chain import wait_until
+from services.core.lane import ClientEnd, Method
 from services.core.tensors import from_proto
 from services.pb import tfserving_pb2 as pb
 from tests.support.model_server import CALL_S, call, predict_request, write_scale_model, write_slow_model
@@ -242,6 +243,25 @@ def test_a_call_that_takes_longer_than_the_drain_does_not_hold_it_up(tmp_path):
             assert child.stop() == 0
             with pytest.raises(grpc.RpcError):
                 call_in_progress.result(WAIT_S)
+
+
+def test_the_interfaces_share_the_time_of_the_drain(tmp_path):
+    """Calls that hung on the lane and over REST took it twice: more than a container is given to stop."""
+    write_slow_model(tmp_path / "slow", 1)
+    lane, drain_s = tmp_path / "slow.lane", 2.0
+    message = predict_request("slow", x=np.float32([1e6])).SerializeToString()
+    flags = (*_model("slow", tmp_path / "slow"), f"--drain_seconds={drain_s}", f"--lane_path={lane}")
+
+    with process(*flags) as (child, _, rest), ThreadPoolExecutor() as pool, socket.socket(socket.AF_UNIX) as caller:
+        _wait(lambda: caller.connect_ex(str(lane)) == 0)
+        caller.sendall(ClientEnd().call(Method.PREDICT, 60_000, message))
+        over_rest = pool.submit(requests.post, f"{rest}/v1/models/slow:predict", '{"inputs": [1e6]}', timeout=CALL_S)
+        _wait(lambda: _busy_threads(child) >= 2)
+        started = time.monotonic()
+
+        assert child.stop() == 0
+        assert time.monotonic() - started < 1.75 * drain_s
+        assert over_rest.exception(WAIT_S) is not None
 
 
 def test_health_says_not_serving_while_it_drains(tmp_path):
