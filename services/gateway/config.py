@@ -1,5 +1,6 @@
 """What the gateway can be told from outside: environment variables named CLEARDIGITS_GATEWAY_*, read once, at start."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,15 @@ from services.runtime.env import read_env
 from services.runtime.logs import LogFormat
 
 PREFIX = "CLEARDIGITS_GATEWAY_"
+
+_AT_LEAST_1 = (
+    "workers", "max_connections", "max_connections_per_address", "batch_images", "partial_in_flight",
+    "batches_in_flight", "queue_images", "max_body_bytes", "max_images", "max_pixels", "max_json_depth",
+    "capture_max_mb", "rate_limit_burst",
+)  # fmt: skip
+_ABOVE_0 = ("header_timeout_s", "idle_timeout_s", "predict_timeout_s", "connect_timeout_s", "capture_max_days")
+_FROM_0 = ("shutdown_grace_s", "drain_s", "rate_limit_per_s", "trusted_proxies", "ready_cache_ms")
+_FROM_0_TO = {"batch_wait_ms": 2, "min_confidence": 1, "min_line_confidence": 1, "capture_share": 1, "shadow_share": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,35 +107,26 @@ class GatewayConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the setting's name."""
-        for name in (
-            "workers",
-            "max_connections",
-            "max_connections_per_address",
-            "batch_images",
-            "partial_in_flight",
-            "batches_in_flight",
-            "queue_images",
-            "max_body_bytes",
-            "max_images",
-            "capture_max_mb",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{PREFIX}{name.upper()} must be at least 1, not {getattr(self, name)}")
-        for name in ("header_timeout_s", "idle_timeout_s", "capture_max_days"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.capture_share <= 1:
-            raise ValueError(f"{PREFIX}CAPTURE_SHARE must be from 0 to 1, not {self.capture_share}")
+        self._check_numbers()
         self._check_split()
         self._check_shadow()
-        if not 0 <= self.batch_wait_ms <= 2:
-            raise ValueError(f"{PREFIX}BATCH_WAIT_MS must be from 0 to 2, not {self.batch_wait_ms}")
-        for name in ("min_confidence", "min_line_confidence"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to 1, not {getattr(self, name)}")
         if not 0 < self.request_timeout_ms <= self.max_request_timeout_ms:
             raise ValueError(f"{PREFIX}REQUEST_TIMEOUT_MS must be from 1 to {self.max_request_timeout_ms}")
         self._check_addresses()
+
+    def _check_numbers(self) -> None:
+        for name in _AT_LEAST_1:
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{PREFIX}{name.upper()} must be at least 1, not {getattr(self, name)}")
+        for name in _ABOVE_0:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{PREFIX}{name.upper()} must be above 0, not {getattr(self, name)}")
+        for name in _FROM_0:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{PREFIX}{name.upper()} must be 0 or more, not {getattr(self, name)}")
+        for name, most in _FROM_0_TO.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{PREFIX}{name.upper()} must be from 0 to {most}, not {getattr(self, name)}")
 
     def _check_addresses(self) -> None:
         checks: dict[str, Callable[[str], object]] = {
@@ -151,8 +152,6 @@ class GatewayConfig:
                 raise ValueError(f"{PREFIX}SPLIT and {PREFIX}{name.upper()} both say which version answers: set one")
 
     def _check_shadow(self) -> None:
-        if not 0 <= self.shadow_share <= 1:
-            raise ValueError(f"{PREFIX}SHADOW_SHARE must be from 0 to 1, not {self.shadow_share}")
         elsewhere = self.shadow_denoiser_target or self.shadow_classifier_target
         if self.shadow_share and not (self.shadow_label or elsewhere):
             raise ValueError(f"{PREFIX}SHADOW_SHARE needs {PREFIX}SHADOW_LABEL, or targets of the shadow's own")
