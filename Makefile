@@ -216,7 +216,7 @@ $(DEV)/.done $(SERVE)/.done $(EVALUATOR)/.done $(TRAINING)/.done: .venvs/%/.done
 	@echo "installing $< into .venvs/$* (once)"
 	@"$(PYTHON)" -m venv .venvs/$*
 	@.venvs/$*/bin/python $(PIP) $<
-	@.venvs/$*/bin/python -m compileall -qq -j 0 .venvs/$*/lib || true # on every processor; files for other Pythons fail
+	@.venvs/$*/bin/python -m compileall -qq -j 0 -x '/tests/' .venvs/$*/lib || true # on every processor; files for other Pythons fail
 	@touch $@
 
 clean: ## remove virtual environments, caches and run folders
