@@ -6,6 +6,7 @@ against the bytes that are there, is what keeps such files from a decoder. Where
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -20,6 +21,16 @@ _READERS: tuple[tuple[str, bytes | tuple[bytes, ...], Callable[[bytes], ImageHea
     ("BMP", bmp.STARTS, bmp.read),
     ("GIF", gif.STARTS, gif.read),
     ("TIFF", tiff.STARTS, tiff.read),
+)
+
+# What people send besides pictures: how it starts, and what to do about it. HEIC and AVIF start with a length.
+_OTHERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC is not read: save it as JPEG or PNG"),
+    (re.compile(rb".{4}ftypavi", re.DOTALL), "AVIF is not read: save it as JPEG or PNG"),
+    (re.compile(rb"%PDF"), "PDF is not read: save its page as PNG"),
+    (re.compile(rb"\s*<"), "SVG and HTML are not read: save the picture as PNG"),
+    (re.compile(rb"iVBORw0KGgo|/9j/|data:"), "base64 is read from JSON: send the file's own bytes, or JSON"),
+    (re.compile(rb"\x1f\x8b"), "gzip needs the header Content-Encoding: gzip"),
 )
 
 
@@ -38,4 +49,5 @@ def read_header(data: bytes) -> ImageHeader:
                 raise InvalidInputError(f"a damaged {name}: it ends inside its header") from None
     if not data:
         raise InvalidInputError("an empty image: 0 bytes")
-    raise InvalidInputError(f"not a PNG, JPEG, WebP, BMP, GIF or TIFF: it starts with {data[:8].hex(' ')}")
+    known = next((advice for start, advice in _OTHERS if start.match(data)), f"it starts with {data[:8].hex(' ')}")
+    raise InvalidInputError(f"not a PNG, JPEG, WebP, BMP, GIF or TIFF: {known}")

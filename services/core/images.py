@@ -60,6 +60,8 @@ def decode(data: bytes, *, max_pixels: int, budget: Budget | None = None) -> np.
             raise TooLargeError(f"a {header.format} that takes more memory than one request may use") from exc
         raise InvalidInputError(f"a damaged {header.format}: {exc.err}") from exc
     if picture is None or picture.shape[:2] != (-(-header.height // shrunk), -(-header.width // shrunk)):
+        if header.format in ("BMP", "TIFF"):  # of which there are kinds that OpenCV does not know
+            raise InvalidInputError(f"a {header.format} that is damaged or of a rare kind: save it as PNG")
         raise InvalidInputError(f"a damaged {header.format}: its pixels cannot be read")
     if picture.dtype != np.uint8:
         picture = _to_uint8(picture, header.format)

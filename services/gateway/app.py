@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask, Response, g
 from flask import request as flask_request
-from werkzeug.exceptions import ClientDisconnected, HTTPException, InternalServerError
+from werkzeug.exceptions import ClientDisconnected, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from services.core.errors import ClientGoneError, ServiceError, TooLargeError
 from services.gateway.admission.context import Answer, Request
@@ -69,11 +69,9 @@ def create_app(gateway: Gateway, loop: asyncio.AbstractEventLoop | None = None) 
         if isinstance(error, InternalServerError):
             return _flask(unexpected(path=g.request.path, request_id=g.request.id))
         kept = tuple((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
-        detail = error.description or error.name
+        at, detail = g.request.path, _detail(error, g.request)
         return _flask(
-            problem_of_status(
-                error.code or 500, error.name, detail, path=g.request.path, request_id=g.request.id, headers=kept
-            )
+            problem_of_status(error.code or 500, error.name, detail, path=at, request_id=g.request.id, headers=kept)
         )
 
     return app
@@ -106,6 +104,16 @@ def _request(gateway: Gateway) -> Request:
         flask_request.remote_addr or "",
         time.monotonic(),
     )
+
+
+def _detail(error: HTTPException, request: Request) -> str:
+    """What a caller should know of an address that is not there as it was asked for."""
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        allowed = [name for name in ("GET", "HEAD", "POST", "OPTIONS") if name in error.valid_methods]
+        return f"the methods of this route are {', '.join(allowed)}"
+    if isinstance(error, NotFound):
+        return f"no route {request.path[:80]}: /docs shows them all"
+    return error.description or error.name
 
 
 def _body(stream: Any, most_bytes: int) -> bytes:

@@ -192,7 +192,15 @@ def test_a_truncated_file_is_invalid(extension, share, rng):
     ("data", "message"),
     [
         (b"", "0 bytes"),
-        (b"%PDF-1.7 not a picture", "not a PNG, JPEG, WebP, BMP, GIF or TIFF: it starts with 25 50 44 46"),
+        (b"hello, world", "not a PNG, JPEG, WebP, BMP, GIF or TIFF: it starts with 68 65 6c 6c"),
+        (b"%PDF-1.7 not a picture", "GIF or TIFF: PDF is not read"),
+        (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "HEIC is not read: save it as JPEG or PNG"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC is not read"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "AVIF is not read"),
+        (b'<?xml version="1.0"?><svg/>', "SVG and HTML are not read"),
+        (b"\n<!DOCTYPE html>", "SVG and HTML are not read"),
+        (b"iVBORw0KGgoAAAANSUhEUgAAABw", "base64 is read from JSON"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "gzip needs the header Content-Encoding: gzip"),
         (b"RIFF\x10\0\0\0WAVEfmt ", "not a PNG"),
         (b"\x89PNG\r\n\x1a\n", "no IHDR"),
         (b"\xff\xd8\xff\xd9", "no frame header"),
@@ -204,6 +212,17 @@ def test_a_truncated_file_is_invalid(extension, share, rng):
 )
 def test_what_is_wrong_is_said(data, message):
     with pytest.raises(InvalidInputError, match=message):
+        decode(data, max_pixels=MAX_PIXELS)
+
+
+def test_a_tiff_that_opencv_does_not_know_is_not_called_damaged():
+    """Grey of 4 bits: libtiff and OpenCV know 4 bits of palettes alone."""
+    pixels, directory = bytes(14 * 28), 8 + 14 * 28
+    tags = {256: 28, 257: 28, 258: 4, 259: 1, 262: 1, 273: 8, 277: 1, 278: 28, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<I", directory) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+    with pytest.raises(InvalidInputError, match="a TIFF that is damaged or of a rare kind: save it as PNG"):
         decode(data, max_pixels=MAX_PIXELS)
 
 
