@@ -43,7 +43,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters. One that is given twice is refused: hosts differ in which of the two they take."""
+        """The query's parameters. One that is given twice is a list, with commas: many clients write lists so."""
         if self._query is None:
             self._query = _parsed(self.query_string) if self.query_string else {}
         return self._query
@@ -66,9 +66,7 @@ def _parsed(query: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
     except ValueError as exc:
         raise InvalidInputError(f"more than {_MOST_PARAMETERS} query parameters") from exc
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInputError(f"{twice[:40]!r} is given more than once")
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found[name] = f"{found[name]},{value}" if name in found else value
     return found

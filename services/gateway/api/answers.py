@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import orjson
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from services.core import npy
 from services.core.lines.segment import apart
@@ -51,8 +53,10 @@ def scores_only(request: Request, reading: Reading) -> Answer:
 
 
 def takes_npy(accept: str | None) -> bool:
-    """Whether a client asks for one array."""
-    return accept is not None and NPY in accept
+    """Whether a client would rather have one array. Written by a generator, it names all that there is: JSON then."""
+    if accept is None or NPY not in accept:
+        return False
+    return accept == NPY or parse_accept_header(accept, MIMEAccept).best_match((JSON, NPY)) == NPY
 
 
 def columns_of(reading: Reading, images: np.ndarray, options: Options, *, min_confidence: float) -> Columns:

@@ -27,7 +27,9 @@ from services.gateway.limits import Limits
 from services.gateway.messages.options import DEFAULTS, NAMES, Options
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
-_SYNONYMS = frozenset(("image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng"))
+_SYNONYMS = frozenset(
+    ("image/*", "image/jpg", "image/x-ms-bmp", "image/x-bmp", "image/tif", "image/x-png", "image/apng")
+)
 _ALL_IMAGE_TYPES = frozenset(IMAGE_TYPES) | _SYNONYMS
 _OCTETS = "application/octet-stream"
 _ANY_BYTES = frozenset(("", _OCTETS))  # what clients say that are given a file and no type
@@ -39,7 +41,7 @@ MAX_JSON_STRINGS = 50_000
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_DATA_URL = re.compile(r"data:[\w./+-]*;base64,")
+_DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)  # with a type and parameters, or without
 
 
 Decode = Callable[[bytes], np.ndarray]  # an encoded picture -> its pixels
@@ -189,7 +191,9 @@ def _read_json(body: bytes, content_type: str, limits: Limits, names: Names) -> 
 def _read_multipart(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
     _, parameters = parse_options_header(content_type)
     if not parameters.get("boundary"):
-        raise InvalidInputError("multipart/form-data without a boundary")
+        raise InvalidInputError(
+            "multipart/form-data without a boundary: leave this Content-Type to the client, which adds one"
+        )
     parser = FormDataParser(
         stream_factory=lambda *_args, **_kwargs: BytesIO(), max_form_parts=limits.max_images + len(names), silent=False
     )
@@ -203,7 +207,7 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits, names: Names
         raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
     uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
     _check_count(len(uploads), limits)
-    return form.to_dict(), Encoded(uploads, bytes)
+    return {name: ",".join(values) for name, values in form.lists()}, Encoded(uploads, bytes)
 
 
 def _read_octets(body: bytes, content_type: str, limits: Limits, names: Names) -> Body:
@@ -236,13 +240,15 @@ def read_each(items: Sequence[Any], read: Callable[[Any], T]) -> list[T]:
 
 
 def from_base64(entry: object) -> bytes:
-    """A picture in JSON as the file it is."""
+    """A picture in JSON as the file it is; base64 may be broken into lines, as MIME has it."""
     if not isinstance(entry, str):
         raise InvalidInputError("not a base64 string, though another image is one: send one kind in a request")
+    start = _DATA_URL.match(entry)
+    text = entry[start.end() if start else 0 :].replace("\n", "").replace("\r", "")
     try:
-        return base64.b64decode(_DATA_URL.sub("", entry, count=1), validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise InvalidInputError(f"not base64: {exc}") from exc
+        raise InvalidInputError(f"not base64 (A-Z a-z 0-9 + / and =), nor a data URL of it: {exc}") from exc
 
 
 def _counted(pictures: np.ndarray, limits: Limits) -> np.ndarray:

@@ -72,7 +72,7 @@ def some_of(allowed: tuple[str, ...]) -> Check:
     """Words of several, separated by commas or as a list."""
 
     def check(name: str, value: object) -> frozenset[str]:
-        wanted = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        wanted = [part.strip() for part in value.split(",") if part] if isinstance(value, str) else value
         if not isinstance(wanted, list) or not all(isinstance(part, str) and part in allowed for part in wanted):
             raise InvalidInputError(f"{name}={_shown(value)}: it is a list of {', '.join(allowed)}")
         return frozenset(wanted)

@@ -99,6 +99,7 @@ QUESTIONS = {
     "no time": {"body": png(0.9), "headers": {**PNG, "request-timeout-ms": "soon"}},
     "encoded as it is": {"body": png(0.9), "headers": {**PNG, "content-encoding": "identity"}},
     "an empty encoding": {"body": png(0.9), "headers": {**PNG, "content-encoding": ""}},
+    "a list as two options": {"path": "/v1/recognize?include=input&include=denoised", "body": png(0.9), "headers": PNG},
     "an option twice": {"path": "/v1/recognize?top_k=1&top_k=99", "body": png(0.9), "headers": PNG},
     "an option that is no UTF-8": {"path": "/v1/recognize?denoise=%ff", "body": png(0.9), "headers": PNG},
     "too many parameters": {"path": "/v1/recognize?" + "&" * 200, "body": png(0.9), "headers": PNG},
@@ -147,6 +148,30 @@ def test_both_hosts_give_the_same_answer(hosts, name):
 
     assert through_http == through_flask
     assert through_http[0] < 500
+
+
+def test_a_list_may_come_as_one_parameter_or_as_several(hosts):
+    """The second is what requests, Go and most generated clients make of a list."""
+    paths = [f"/v1/recognize?include={query}" for query in ("input,denoised", "input&include=denoised")]
+
+    once, twice = (json.loads(hosts[0].ask(path, body=png(0.9), headers=PNG).body)["results"] for path in paths)
+
+    assert once == twice
+    assert {"input", "denoised"} <= once[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "detail"),
+    [
+        ("/v1/recognize", "GET", "the methods of this route are POST, OPTIONS"),
+        ("/healthz", "DELETE", "the methods of this route are GET, HEAD, OPTIONS"),
+        ("/v1/recognise", "POST", "no route /v1/recognise: /docs shows them all"),
+    ],
+)
+def test_where_there_is_nothing_it_is_said_what_there_is(hosts, path, method, detail):
+    answer = hosts[0].ask(path, method=method)
+
+    assert json.loads(answer.body)["detail"] == detail
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_every_kind_of_body_holds_the_same_pictures(content_type, write, picture
     assert options == Options()
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/webp", "image/x-ms-bmp"])
+@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/webp", "image/x-ms-bmp", "image/*"])
 def test_a_picture_is_told_by_its_bytes(content_type, pictures):
     images, _ = read(png(pictures[0]), content_type)
 
@@ -150,6 +150,40 @@ def test_the_query_wins_over_the_body(kind, pictures):
     assert options == Options(denoise="auto", preprocess="none", include=frozenset({"input"}))
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: base64.encodebytes(file).decode(),  # as Ruby, Perl and Android do unless told otherwise
+        lambda file: base64.encodebytes(file).decode().replace("\n", "\r\n"),
+        lambda file: "data:image/png;charset=utf-8;base64," + base64.b64encode(file).decode(),
+        lambda file: "DATA:;name=7.png;BASE64," + base64.b64encode(file).decode(),
+    ],
+    ids=["lines", "lines of MIME", "data URL with a parameter", "data URL in capitals"],
+)
+def test_base64_is_read_as_other_languages_write_it(write, pictures):
+    images, _ = read(json.dumps({"images": [write(png(pictures[0]))]}).encode(), "application/json")
+
+    np.testing.assert_allclose(images[0, ..., 0], pictures[0] / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("text", ["aGk_", "aGVsbG8", "digits/7.png", "https://example.com/7.png", "data:,7"])
+def test_what_is_no_base64_is_told_what_it_is(text):
+    with pytest.raises(InvalidInputError, match=r"not base64 \(A-Z a-z 0-9 \+ / and =\), nor a data URL of it"):
+        read(json.dumps({"images": [text]}).encode(), "application/json")
+
+
+def test_a_field_that_comes_twice_is_a_list(pictures):
+    field = '--edge\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    fields = "".join(field.format("include", each) for each in ("input", "denoised"))
+    choices = "".join(field.format("top_k", each) for each in (1, 2))
+
+    _, options = read(fields.encode() + form([png(pictures[0])]), FORM)
+
+    assert options == Options(include=frozenset({"input", "denoised"}))
+    with pytest.raises(InvalidInputError, match="top_k=1,2: it is a number from 0 to 10"):
+        read(choices.encode() + form([png(pictures[0])]), FORM)
+
+
 def test_a_picture_of_many_is_named(pictures):
     images = [as_base64(pictures[0]), as_base64(pictures[1])[:40], as_base64(pictures[2])]
 
@@ -206,7 +240,7 @@ def test_other_kinds_of_body_are_unsupported(content_type):
         (b"", "application/octet-stream", "0 bytes"),
         (b"", "image/png", "0 bytes"),
         (b"", "application/x-npy", "not an .npy"),
-        (b"", "multipart/form-data", "without a boundary"),
+        (b"", "multipart/form-data", "without a boundary: leave this Content-Type to the client"),
         (b"", FORM, "damaged multipart"),
         (b"--edge--\r\n", FORM, "no images"),
         (b"--edge\r\n\r\nx\r\n--edge--\r\n", FORM, "damaged multipart"),

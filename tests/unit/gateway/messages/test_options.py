@@ -33,6 +33,7 @@ def test_later_wishes_win_over_earlier_ones():
         (["input"], {"input"}),
         ("input,", {"input"}),
         ("denoised,input,input", {"input", "denoised"}),
+        ("denoised, input", {"input", "denoised"}),
     ],
 )
 def test_include_is_a_list_or_names_with_commas(value, included):
