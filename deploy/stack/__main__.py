@@ -8,6 +8,7 @@ python -m deploy.stack status
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,13 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "env": env, "prometheus": prometheus,
     }  # fmt: skip
     try:
-        return commands[args.command](args, Settings.load())
+        ended = commands[args.command](args, Settings.load())
+        sys.stdout.flush()
+        return ended
     except StackError as exc:
         print(f"{args.command}: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{args.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as in `make status | grep -q ready`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes
+        return 141  # of a program that SIGPIPE ended
 
 
 def up(args: argparse.Namespace, settings: Settings) -> int:
@@ -77,13 +83,16 @@ def status(args: argparse.Namespace, settings: Settings) -> int:
     """Say how each service does; exit status 0 only when the chain is ready."""
     running = _running(settings)
     if not running:
-        print("nothing is running: make up")
+        left = LocalStack(settings).leftovers()
+        without = f"supervisord has ended, {len(left)} processes run without it: make down, or make up to start afresh"
+        print(without if left else "nothing is running: make up")
         return 1
     for name, state in running.status():
         print(f"  {name:<11} {state}")
-    ready = chain.answers(f"{settings.url}/readyz")
-    print(f"  {'chain':<11} {'ready' if ready else 'not ready'} at {settings.url} ({running.mode} mode)")
-    return 0 if ready else 1
+    missing = chain.what_is_not_ready(settings.url)
+    ready = f"not ready: {missing};" if missing else "ready"
+    print(f"  {'chain':<11} {ready} at {settings.url} ({running.mode} mode)")
+    return 1 if missing else 0
 
 
 def logs(args: argparse.Namespace, settings: Settings) -> int:

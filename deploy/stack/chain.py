@@ -27,6 +27,26 @@ def answers(url: str, timeout_s: float = 1.0) -> bool:
         return False
 
 
+def what_is_not_ready(url: str, timeout_s: float = 1.0) -> str:
+    """What /readyz complains of; empty when the chain is ready."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=timeout_s):
+            return ""
+    except urllib.error.HTTPError as exc:
+        return _complaints(exc.read())
+    except OSError:
+        return "the gateway does not answer"
+
+
+def _complaints(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+        states = [state for state in found["models"].values() if state != "available"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body[:200].decode(errors="replace")
+    return "; ".join(states) or "the gateway is about to stop"
+
+
 def recognize(url: str, sample: Path = ROOT / SAMPLE, timeout_s: float = 5.0) -> str | None:
     """The chain's answer to the sample, or None while there is none."""
     request = urllib.request.Request(

@@ -197,8 +197,8 @@ class LocalStack:
         yield "127.0.0.1", settings.classifier_port, "CLEARDIGITS_CLASSIFIER_PORT"
         yield "127.0.0.1", settings.classifier_rest_port, "CLEARDIGITS_CLASSIFIER_REST_PORT"
 
-    def _end_leftovers(self) -> None:
-        """End processes whose supervisord was killed. Linux: supervisord marks its children's environment."""
+    def leftovers(self) -> list[int]:
+        """Processes whose supervisord was killed. Linux: supervisord marks its children's environment."""
         mark = f"SUPERVISOR_SERVER_URL=unix://{self._socket}\0".encode()
         orphans = []
         for environ in Path("/proc").glob("[0-9]*/environ"):
@@ -207,6 +207,10 @@ class LocalStack:
                     orphans.append(int(environ.parent.name))
             except OSError:  # gone meanwhile, or another user's
                 continue
+        return orphans
+
+    def _end_leftovers(self) -> None:
+        orphans = self.leftovers()
         for pid in orphans:
             os.kill(pid, signal.SIGKILL)
         chain.wait_until(lambda: not any(_runs(pid) for pid in orphans), timeout_s=5)

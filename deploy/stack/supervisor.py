@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.stack.errors import StackError
+
+ANSWER_S = 10  # to a question about processes, which needs no work
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -21,17 +25,22 @@ class Process:
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[Any]:
+def connect(path: Path, *, timeout_s: float = 60) -> Iterator[Any]:
     """supervisord's XML-RPC interface; calls raise OSError when nothing listens, xmlrpc.client.Fault when refused."""
-    with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path)) as server:
+    with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path, timeout_s)) as server:
         yield server.supervisor
 
 
 def processes(path: Path) -> list[Process]:
-    """All of them, or an empty list when no supervisord answers."""
+    """All of them, or an empty list when no supervisord listens. StackError: one does, and does not answer."""
     try:
-        with connect(path) as interface:
+        with connect(path, timeout_s=ANSWER_S) as interface:
             infos = interface.getAllProcessInfo()
+    except TimeoutError as exc:
+        raise StackError(
+            f"supervisord does not answer on {path}: kill -KILL the process in CLEARDIGITS_VAR's supervisord.pid, "
+            "then make down"
+        ) from exc
     except OSError:
         return []
     return [
@@ -41,17 +50,21 @@ def processes(path: Path) -> list[Process]:
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__()
         self._path = path
+        self._timeout_s = timeout_s
 
     def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        self.close()  # each call has one of its own; a failed one is closed by the base class, which looks here for it
+        connection = _UnixConnection(self._path, self._timeout_s)
+        self._connection = host, connection
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("supervisor", timeout=60)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("supervisor", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:

@@ -87,6 +87,19 @@ def test_status_names_every_service_and_the_chain(made):
     assert f"ready at {stack.url}" in status.stdout
 
 
+def test_status_says_which_model_does_not_answer(made):
+    stack, _ = made
+    denoiser = stack.process("--model_name=denoiser")
+    os.kill(denoiser, signal.SIGSTOP)
+    try:
+        said = wait_until(lambda: "not ready: denoiser d" in stack.run("status").stdout, timeout_s=RECOVERY_S)
+    finally:
+        os.kill(denoiser, signal.SIGCONT)
+
+    assert said
+    assert recovers(stack.url)
+
+
 def test_logs_show_one_service_or_all(made):
     stack, _ = made
     read(stack.url)
@@ -164,10 +177,13 @@ def test_up_after_the_supervisor_was_killed_starts_afresh(tmp_path):
     assert stack.run("up", "MODE=local").returncode == 0
     first = stack.processes()
     os.kill(stack.process("supervisord"), signal.SIGKILL)
+    status = stack.run("status")
     again = stack.run("up", "MODE=local")
     running = stack.processes()
     down = stack.run("down")
 
+    assert status.returncode != 0
+    assert re.fullmatch(r"supervisord has ended, \d+ processes run without it: .*\n", status.stdout)
     assert again.returncode == 0, again.stderr
     assert sorted(running.values()) == sorted(first.values())  # the orphans are gone
     assert down.returncode == 0
