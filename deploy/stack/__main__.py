@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +19,7 @@ from deploy.stack.compose import JOBS, SERVICES, ComposeStack, Variant, wants_em
 from deploy.stack.engine import ContainerEngine
 from deploy.stack.errors import ImageError, StackError
 from deploy.stack.local import LocalStack
-from deploy.stack.settings import Settings
+from deploy.stack.settings import Settings, make_folder
 
 Stack = LocalStack | ComposeStack
 
@@ -133,11 +133,19 @@ def prometheus(args: argparse.Namespace, settings: Settings) -> NoReturn:
 def _start(stack: Stack, settings: Settings) -> None:
     place = "local processes" if stack.mode == "local" else "containers"
     print(f"{'checking' if stack.is_up() else 'starting'} the chain as {place}", flush=True)
-    stack.up()
     state = {"mode": stack.mode}
     if isinstance(stack, ComposeStack):
         state |= dataclasses.asdict(stack.variant)
-    _state_file(settings).write_text(json.dumps(state))
+    _write_state(state, settings)  # before anything starts: a full disk is told while nothing runs
+    stack.up()
+
+
+def _write_state(state: Mapping[str, object], settings: Settings) -> None:
+    make_folder(settings.var)
+    try:
+        _state_file(settings).write_text(json.dumps(state))
+    except OSError as exc:
+        raise StackError(f"{_state_file(settings)} cannot be written ({exc.strerror})") from exc
 
 
 def _wanted(args: argparse.Namespace, settings: Settings, running: Stack | None) -> Stack:

@@ -133,6 +133,7 @@ class LocalStack:
             "STACK_VAR": str(settings.var),
             "STACK_LOGS": str(self._logs),
             "STACK_SOCKET": str(self._socket),
+            "STACK_UMASK": f"{_umask():03o}",
             "STACK_PYTHON": shlex.quote(str(settings.venv / "bin/python")),
             "STACK_DENOISER_PORT": str(settings.denoiser_port),
             "STACK_DENOISER_REST_PORT": str(settings.denoiser_rest_port),
@@ -148,7 +149,8 @@ class LocalStack:
             env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
         if started.returncode != 0:
-            raise StackError(f"supervisord did not start: {last_line(started.stderr + started.stdout)}")
+            said = (started.stderr + started.stdout).partition("For help, use")[0]
+            raise StackError(f"supervisord did not start: {last_line(said)}")
 
     def _versions(self, name: str) -> str:
         """Flags that say which versions a model server serves; those of Compose where a file says it."""
@@ -223,6 +225,13 @@ def _socket_path(var: Path, name: str) -> Path:
         return path
     digest = hashlib.sha256(str(var).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"cleardigits-{digest}-{name}.sock"
+
+
+def _umask() -> int:
+    """Of this process, which supervisord would else replace: logs and captures are as private as the operator wants."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _runs(pid: int) -> bool:

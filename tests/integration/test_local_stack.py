@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -162,9 +163,14 @@ def test_only_the_loopback_address_is_bound(made):
     assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
-def test_down_leaves_nothing_behind(tmp_path):
+def test_down_leaves_nothing_behind_and_logs_are_as_private_as_the_umask_says(tmp_path):
     stack = MakeUp.on_free_ports(tmp_path)
-    assert stack.run("up", "MODE=local").returncode == 0
+    mask = os.umask(0o077)
+    try:
+        assert stack.run("up", "MODE=local").returncode == 0
+    finally:
+        os.umask(mask)
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "log").iterdir()} == {0}
     down = stack.run("down")
 
     assert down.returncode == 0
@@ -218,6 +224,27 @@ def test_port_in_use_is_one_line_and_leaves_nothing(tmp_path, name):
         f"up: cannot listen on 127.0.0.1:{port} (Address already in use): "
         f"end what uses it, or set CLEARDIGITS_{name} in .env"
     ]
+    assert_nothing_is_left(stack)
+
+
+def test_a_full_disk_is_one_line_and_nothing_starts(tmp_path):
+    stack = MakeUp.on_free_ports(tmp_path)
+    (tmp_path / "stack.json").symlink_to("/dev/full")
+    up = stack.run("up", "MODE=local")
+
+    assert up.returncode != 0
+    assert f"up: {tmp_path}/stack.json cannot be written (No space left on device)\n" in up.stderr
+    assert "Traceback" not in up.stderr
+    assert_nothing_is_left(stack)
+
+
+def test_a_limit_that_supervisord_cannot_work_with_is_named(tmp_path):
+    stack = MakeUp.on_free_ports(tmp_path)
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", sys.executable, "-m", "deploy.stack", "up", "--mode=local"]
+    up = subprocess.run(limited, cwd=stack.root, env=stack.environ, capture_output=True, text=True, timeout=60)
+
+    assert up.returncode == 1
+    assert re.search(r"^up: supervisord did not start: .*file descriptors", up.stderr, re.MULTILINE)
     assert_nothing_is_left(stack)
 
 

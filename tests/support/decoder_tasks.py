@@ -1,6 +1,7 @@
 """Tasks for decoder processes that do what a task must not do."""
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -65,8 +66,13 @@ def warm_up() -> None:
     """These need none."""
 
 
+def _limit(parts: list[Part], arguments: Mapping[str, Any], allowance: Allowance) -> Frame:
+    return Frame({"bytes": resource.getrlimit(resource.RLIMIT_AS)[0]})
+
+
 TASKS = {
     "echo": _echo,
+    "limit": _limit,
     "spin": _spin,
     "crash": _crash,
     "killed": _killed,

@@ -119,10 +119,11 @@ def _decoder(connection: socket.socket, tasks: Mapping[str, Task], memory_bytes:
     """Run tasks one after another until the connection is closed; never returns."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    limit = _address_space() + memory_bytes
+    sys.excepthook = partial(_last_words, connection)
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # as `ulimit -v` said; unlimited is -1
+    limit = min(_address_space() + memory_bytes, most if most >= 0 else sys.maxsize)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.excepthook = partial(_last_words, connection)
     while (asked := receive(connection)) is not None:
         reply = answer(asked, tasks, partial(fcntl.lockf, turn, fcntl.LOCK_EX))
         del asked

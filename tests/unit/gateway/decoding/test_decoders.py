@@ -103,6 +103,24 @@ def test_what_goes_wrong_costs_one_request(task, error, message):
     run(use, processes=1)
 
 
+def test_a_limit_of_memory_that_the_operator_set_is_kept():
+    """`ulimit -v`: only root may go beyond it, and everybody else's decoders ended before their first task."""
+    code = """
+import asyncio, resource, time
+from services.gateway.decoding.decoders import Decoders
+limit = 2 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+async def use():
+    decoders = Decoders("tests.support.decoder_tasks", memory_bytes=limit)
+    print((await decoders.run("limit", [], until_s=time.monotonic() + 60)).head["bytes"] == limit)
+    await decoders.close()
+asyncio.run(use())
+"""
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert (finished.stdout, finished.stderr) == ("True\n", "")
+
+
 def test_a_task_that_wants_more_memory_than_it_may_is_too_large():
     async def use(decoders: Decoders) -> None:
         assert (await decoders.run("hungry", [], {"bytes": 20 << 20}, until_s=soon())).head["size"] == 20 << 20
