@@ -227,13 +227,14 @@ def test_port_in_use_is_one_line_and_leaves_nothing(tmp_path, name):
     assert_nothing_is_left(stack)
 
 
-def test_a_full_disk_is_one_line_and_nothing_starts(tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_line_and_nothing_starts(tmp_path):
+    """A full disk, for one: here a folder lies where a file belongs, so that root is refused too."""
     stack = MakeUp.on_free_ports(tmp_path)
-    (tmp_path / "stack.json").symlink_to("/dev/full")
+    (tmp_path / "stack.json").mkdir()
     up = stack.run("up", "MODE=local")
 
     assert up.returncode != 0
-    assert f"up: {tmp_path}/stack.json cannot be written (No space left on device)\n" in up.stderr
+    assert f"up: {tmp_path}/stack.json cannot be written (Is a directory)\n" in up.stderr
     assert "Traceback" not in up.stderr
     assert_nothing_is_left(stack)
 
