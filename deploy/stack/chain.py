@@ -14,7 +14,7 @@ SAMPLE = "docs/samples/noisy-7.png"
 
 
 def curl_line(url: str) -> str:
-    """The request of `first_answer`, to be typed in the repository's folder."""
+    """The request of `recognize`, to be typed in the repository's folder."""
     return f"curl -H 'Content-Type: image/png' --data-binary @{SAMPLE} {url}/v1/recognize"
 
 

@@ -214,7 +214,8 @@ class LocalStack:
     def _end_leftovers(self) -> None:
         orphans = self.leftovers()
         for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
         chain.wait_until(lambda: not any(_runs(pid) for pid in orphans), timeout_s=5)
 
 

@@ -52,7 +52,15 @@ def test_port_that_is_none_is_refused_by_name(tmp_path, text):
         Settings.load({"CLEARDIGITS_DENOISER_PORT": text}, tmp_path / ".env")
 
 
-@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8080"), ("10.0.0.5", "http://10.0.0.5:8080")])
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("10.0.0.5", "http://10.0.0.5:8080"),
+        ("::", "http://[::1]:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
 def test_url_is_one_that_this_machine_can_open(tmp_path, host, url):
     assert Settings.load({"CLEARDIGITS_GATEWAY_HOST": host}, tmp_path / ".env").url == url
 
