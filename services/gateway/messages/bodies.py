@@ -205,7 +205,10 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits, names: Names
         ) from exc
     except (ValueError, UnicodeError) as exc:
         raise InvalidInputError(f"damaged multipart/form-data: {str(exc)[:100]}") from exc
-    uploads = [upload.stream.read() for _, many in files.lists() for upload in many]
+    read = [(upload.filename, upload.stream.read()) for _, many in files.lists() for upload in many]
+    uploads = [file for name, file in read if name or file]  # browsers send a field without a choice as nothing
+    if not uploads:
+        raise InvalidInputError("no images in the request; a file's part of a form has a filename")
     _check_count(len(uploads), limits)
     return {name: ",".join(values) for name, values in form.lists()}, Encoded(uploads, bytes)
 

@@ -133,6 +133,24 @@ def test_pictures_of_a_form_may_differ_in_size_and_share_a_field(pictures):
     assert images.shape == (2, 28, 28, 1)
 
 
+def test_a_field_of_a_form_in_which_no_file_was_chosen_is_passed_over(pictures):
+    body = form([b"", png(pictures[1])]).replace(b'filename="0.png"', b'filename=""')
+
+    images, _ = read(body, FORM)
+
+    np.testing.assert_allclose(images[..., 0], pictures[1:2] / 255, atol=1e-7)
+    with pytest.raises(InvalidInputError, match="an empty image"):
+        read(form([b"", png(pictures[1])]), FORM)
+
+
+def test_a_picture_without_a_filename_is_told_that_it_needs_one(pictures):
+    """As Node's form-data and axios send a Buffer unless they are given a name for it."""
+    body = form([png(pictures[0])]).replace(b'; filename="0.png"', b"")
+
+    with pytest.raises(InvalidInputError, match="no images in the request; a file's part of a form has a filename"):
+        read(body, FORM)
+
+
 def test_options_come_from_the_query(pictures):
     assert read(png(pictures[0]), "image/png", top_k="2")[1] == Options(top_k=2)
 
