@@ -27,6 +27,8 @@ _READERS: tuple[tuple[str, bytes | tuple[bytes, ...], Callable[[bytes], ImageHea
 _OTHERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC is not read: save it as JPEG or PNG"),
     (re.compile(rb".{4}ftypavi", re.DOTALL), "AVIF is not read: save it as JPEG or PNG"),
+    (re.compile(rb"II\+\0|MM\0\+"), "BigTIFF is not read: save it as PNG"),
+    (re.compile(rb"P[1-7]\s"), "PBM, PGM and PPM are not read: save it as PNG"),
     (re.compile(rb"%PDF"), "PDF is not read: save its page as PNG"),
     (re.compile(rb"\s*<"), "SVG and HTML are not read: save the picture as PNG"),
     (re.compile(rb"iVBORw0KGgo|/9j/|data:"), "base64 is read from JSON: send the file's own bytes, or JSON"),

@@ -15,12 +15,15 @@ _CONTROL = 0xF9  # the extension that says which colour is transparent
 
 
 def read(data: bytes) -> ImageHeader:
-    """Walk to the end of the first picture; what follows is left out, as are comments and applications' blocks."""
+    """Walk to the end of the first picture; what follows is left out, as are comments and applications' blocks.
+
+    It becomes a picture of its own: what it leaves free of its screen is transparent, which decoders show as black.
+    """
     if len(data) < 13:
         raise damaged(_NAME, "it ends inside its header")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette_bytes(flags)
-    kept = [data[:at]]
+    kept = [data[10:at]]
     while True:
         kind = data[at] if at < len(data) else -1
         if kind == _EXTENSION:
@@ -38,14 +41,15 @@ def read(data: bytes) -> ImageHeader:
     if not across or not down or left + across > width or top + down > height:
         raise damaged(_NAME, f"a picture of {across} x {down} at {left}, {top} on a screen of {width} x {height}")
     end = _end_of_blocks(data, at + 11 + _palette_bytes(flags))
-    kept += [data[at:end], bytes([_END])]
+    size = struct.pack("<HH", across, down)
+    kept = [data[:6], size, *kept, data[at : at + 1], bytes(4), size, data[at + 9 : end], bytes([_END])]
     return ImageHeader(
         format=_NAME,
-        width=width,
-        height=height,
+        width=across,
+        height=down,
         data=b"".join(kept),
         transparent=True,
-        working_bytes=width * height,
+        working_bytes=across * down,
     )
 
 

@@ -87,6 +87,15 @@ def test_tiff_of_other_samples_is_invalid():
         decode(encoded(picture().astype(np.float64), ".tiff"), max_pixels=MAX_PIXELS)
 
 
+def test_a_gif_smaller_than_its_screen_is_a_picture_of_its_own():
+    """As ImageMagick's -trim leaves it: browsers show nothing around it, a decoder of the whole screen shows black."""
+    plain = encoded(picture(3), ".gif")
+    frame = plain.index(b"\x2c\0\0\0\0")
+    apart = plain[:6] + struct.pack("<HH", 90, 70) + plain[10:frame] + b"\x2c\5\0\7\0" + plain[frame + 5 :]
+
+    np.testing.assert_array_equal(decode(apart, max_pixels=MAX_PIXELS), decode(plain, max_pixels=MAX_PIXELS))
+
+
 def test_of_an_animation_the_first_frame_is_read():
     animation = cv2.Animation()
     animation.frames = [picture(3), np.zeros_like(picture(3))]
@@ -197,6 +206,8 @@ def test_a_truncated_file_is_invalid(extension, share, rng):
         (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "HEIC is not read: save it as JPEG or PNG"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC is not read"),
         (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "AVIF is not read"),
+        (b"II+\0\x08\0\0\0", "BigTIFF is not read: save it as PNG"),
+        (b"P5\n28 28\n255\n", "PBM, PGM and PPM are not read: save it as PNG"),
         (b'<?xml version="1.0"?><svg/>', "SVG and HTML are not read"),
         (b"\n<!DOCTYPE html>", "SVG and HTML are not read"),
         (b"iVBORw0KGgoAAAANSUhEUgAAABw", "base64 is read from JSON"),
