@@ -8,7 +8,6 @@ python -m deploy.stack status
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from deploy.stack.engine import ContainerEngine
 from deploy.stack.errors import ImageError, StackError
 from deploy.stack.local import LocalStack
 from deploy.stack.settings import Settings, make_folder
+from services.runtime.pipes import reader_is_gone
 
 Stack = LocalStack | ComposeStack
 
@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{args.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as in `make status | grep -q ready`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes
-        return 141  # of a program that SIGPIPE ended
+    except BrokenPipeError:
+        return reader_is_gone()
 
 
 def up(args: argparse.Namespace, settings: Settings) -> int:

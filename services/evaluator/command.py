@@ -14,6 +14,7 @@ from services.core import addresses
 from services.core.errors import ConfigError
 from services.evaluator.config import EvaluatorConfig
 from services.evaluator.errors import EvaluatorError
+from services.runtime.pipes import reader_is_gone
 
 WRONG_SETTING, INTERRUPTED = 2, 130
 Work = Callable[[argparse.Namespace, EvaluatorConfig], int]
@@ -38,7 +39,9 @@ def run(
         given = sys.argv[1:] if argv is None else argv
         arguments = parser.parse_args(given, argparse.Namespace(command=" ".join([parser.prog, *given])))
         with ended_as_interrupted():
-            return work(arguments, config)
+            ended = work(arguments, config)
+            sys.stdout.flush()
+            return ended
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return WRONG_SETTING
@@ -48,6 +51,8 @@ def run(
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        return reader_is_gone()
 
 
 def count(text: str) -> int:

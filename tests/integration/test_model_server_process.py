@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +190,17 @@ def test_grpc_over_tls(tmp_path):
         credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
             assert from_proto(_predict(channel, "scale", x=np.float32([[1, 2]])).outputs["sum"]).tolist() == [3.0]
+
+
+def test_a_key_that_is_none_is_not_called_a_port_in_use(tmp_path):
+    write_scale_model(tmp_path / "scale", 1)
+    (tmp_path / "ssl.config").write_text('server_key: "nonsense" server_cert: "nonsense"')
+    command = [sys.executable, "-m", "services.model_server", f"--model_base_path={tmp_path / 'scale'}"]
+    flags = [f"--ssl_config_file={tmp_path / 'ssl.config'}", f"--port={free_port()}"]
+    ended = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=CALL_S)
+
+    assert ended.returncode == 2
+    assert "or do key and certificate of --ssl_config_file not belong together?" in ended.stderr.splitlines()[-1]
 
 
 def test_metrics_count_what_was_asked(tmp_path):

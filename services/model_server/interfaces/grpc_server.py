@@ -57,7 +57,8 @@ def bind(server: grpc.Server, config: ServerConfig) -> int:
         try:
             bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         except RuntimeError as exc:
-            raise ConfigError(f"cannot listen for gRPC on {address}: is the port in use?") from exc
+            why = ", or do key and certificate of --ssl_config_file not belong together" if credentials else ""
+            raise ConfigError(f"cannot listen for gRPC on {address}: is the port in use{why}?") from exc
         port = port or bound
     return port
 

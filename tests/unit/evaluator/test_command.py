@@ -1,5 +1,9 @@
 """Arguments that the evaluator's commands share, refused before they ask anything."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from services.evaluator import __main__ as evaluate
@@ -29,3 +33,20 @@ def test_what_is_below_nothing_is_a_wrong_argument(main, arguments, capsys):
 
     assert refusal.value.code == 2
     assert "-1 is below 0" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_reading_is_no_traceback():
+    """As in `make evaluate | head`."""
+    code = """
+from services.evaluator import command
+def work(arguments, config):
+    print("a line")
+    return 0
+raise SystemExit(command.run(work, lambda parser, config: None, module="tests", about="", argv=[]))
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+
+    assert (finished.returncode, finished.stderr) == (141, "")
