@@ -15,6 +15,8 @@ SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for pixels in [0, 1]
 CALIBRATION_BINS = 15
+CLASSES = 10
+PERCENTILES = (50, 90, 95, 99, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +33,29 @@ def accuracy(labels: ArrayLike, digits: ArrayLike) -> float:
     return float(np.mean(np.asarray(labels) == np.asarray(digits)))
 
 
-def confusion_matrix(labels: ArrayLike, digits: ArrayLike, *, classes: int = 10) -> NDArray[np.int64]:
+def confusion_matrix(labels: ArrayLike, digits: ArrayLike) -> NDArray[np.int64]:
     """Counts, one row per true label and one column per digit read."""
-    cells = np.asarray(labels).astype(np.int64) * classes + np.asarray(digits)
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+    cells = np.asarray(labels).astype(np.int64) * CLASSES + np.asarray(digits)
+    return np.bincount(cells, minlength=CLASSES * CLASSES).reshape(CLASSES, CLASSES)
 
 
-def calibration_bins(
-    labels: ArrayLike, probabilities: ArrayLike, *, bins: int = CALIBRATION_BINS
-) -> tuple[CalibrationBin, ...]:
+def calibration_bins(labels: ArrayLike, probabilities: ArrayLike) -> tuple[CalibrationBin, ...]:
     """Answers by confidence, in equally wide bins; empty ones are left out."""
     scores = np.asarray(probabilities)
     confidence = scores.max(axis=1).astype(np.float64)
     right = scores.argmax(axis=1) == np.asarray(labels)
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    counts, sums, hits = (np.bincount(place, each, bins) for each in (np.ones(len(place)), confidence, right))
+    place = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    weights = np.ones(len(place)), confidence, right
+    counts, sums, hits = (np.bincount(place, each, CALIBRATION_BINS) for each in weights)
     return tuple(
         CalibrationBin(float(sums[here] / counts[here]), float(hits[here] / counts[here]), int(counts[here]))
         for here in np.flatnonzero(counts)
     )
 
 
-def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = CALIBRATION_BINS) -> float:
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """ECE: how far confidence and accuracy lie apart, averaged over equally wide bins of confidence."""
-    return calibration_error(calibration_bins(labels, probabilities, bins=bins))
+    return calibration_error(calibration_bins(labels, probabilities))
 
 
 def calibration_error(bins: Sequence[CalibrationBin]) -> float:
@@ -80,13 +81,13 @@ def ssim(clean: Images, other: Images) -> NDArray[np.float64]:
     return (luminance * structure).mean(axis=(1, 2))
 
 
-def percentiles(values: ArrayLike, points: Sequence[float] = (50, 90, 95, 99, 99.9)) -> dict[str, float]:
+def percentiles(values: ArrayLike) -> dict[str, float]:
     """`{"p50": ..., "p99.9": ...}`; of nothing, nothing."""
     if not np.size(values):
         return {}
     return {
         f"p{point:g}": float(value)
-        for point, value in zip(points, np.percentile(np.asarray(values), points), strict=True)
+        for point, value in zip(PERCENTILES, np.percentile(np.asarray(values), PERCENTILES), strict=True)
     }
 
 

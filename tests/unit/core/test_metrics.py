@@ -63,7 +63,7 @@ def test_ssim_of_flat_pictures_follows_the_luminance_term():
 
 
 def test_percentiles_are_named_after_their_points():
-    assert metrics.percentiles(range(101), (50, 99.9)) == {"p50": 50.0, "p99.9": pytest.approx(99.9)}
+    assert metrics.percentiles(range(101)) == pytest.approx({"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99.9": 99.9})
 
 
 def test_percentiles_of_nothing_are_nothing():
