@@ -22,16 +22,17 @@ _HEX_DIGITS = 64
 class ApiKeys:
     """The known clients. Keys are long random strings, so a plain hash is enough to keep them secret."""
 
-    def __init__(self, hash_of: Mapping[str, str]) -> None:
-        self._hash_of = dict(hash_of)
+    def __init__(self, name_of: Mapping[str, str]) -> None:
+        """Names by the hash of a key: a client has several keys while it goes from one to the next."""
+        self._name_of = dict(name_of)
 
     @classmethod
     def from_file(cls, path: str) -> Self:
         """Lines of `name sha256-of-key`; empty lines and lines that start with # say nothing."""
-        hash_of: dict[str, str] = {}
+        name_of: dict[str, str] = {}
         try:
-            lines = Path(path).read_text().splitlines()
-        except OSError as exc:
+            lines = Path(path).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"CLEARDIGITS_GATEWAY_API_KEYS_FILE: {exc}") from exc
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
@@ -39,8 +40,8 @@ class ApiKeys:
             name, _, digest = line.strip().partition(" ")
             if len(digest) != _HEX_DIGITS or set(digest) - set("0123456789abcdef"):
                 raise ConfigError(f"{path}:{number}: expected a name, a space and {_HEX_DIGITS} hex digits")
-            hash_of[name] = digest
-        return cls(hash_of)
+            name_of[digest] = name
+        return cls(name_of)
 
     def client(self, header: Callable[[str], str | None]) -> str:
         """The name of the caller with a known key, in `Authorization: Bearer` or `X-API-Key`."""
@@ -50,7 +51,7 @@ class ApiKeys:
             raise UnauthorizedError("no API key in Authorization: Bearer or X-API-Key")
         digest = hash_key(key)
         found = None
-        for name, known in self._hash_of.items():  # every entry is compared, in constant time
+        for known, name in self._name_of.items():  # every entry is compared, in constant time
             if hmac.compare_digest(digest, known):
                 found = name
         if found is None:

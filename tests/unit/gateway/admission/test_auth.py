@@ -51,6 +51,22 @@ def test_a_line_that_is_no_key_is_named(tmp_path, line):
         ApiKeys.from_file(str(file))
 
 
+def test_a_client_that_changes_its_key_may_use_both(tmp_path):
+    """The second line of a name made the first key unknown."""
+    file = tmp_path / "keys.txt"
+    file.write_text(f"alice {hash_key('old')}\nalice {hash_key('new')}\n")
+    keys = ApiKeys.from_file(str(file))
+
+    assert [keys.client({"x-api-key": key}.get) for key in ("old", "new")] == ["alice", "alice"]
+
+
+def test_a_file_that_is_not_text_is_a_wrong_setting(tmp_path):
+    (tmp_path / "keys.txt").write_bytes(b"alice \xff")
+
+    with pytest.raises(ConfigError, match="API_KEYS_FILE"):
+        ApiKeys.from_file(str(tmp_path / "keys.txt"))
+
+
 def test_a_missing_file_is_a_wrong_setting(tmp_path):
     with pytest.raises(ConfigError, match="API_KEYS_FILE"):
         ApiKeys.from_file(str(tmp_path / "none"))
