@@ -69,13 +69,13 @@ VIEWS = (
         {"opening": OPENING_NUMBER, "samples": SAMPLE_NUMBERS},
     ),
 )
-# Pictures come from the API as data: URLs. Nothing else comes from elsewhere or inline.
+# Nothing comes from elsewhere or inline.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data:",
+        "img-src 'self'",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

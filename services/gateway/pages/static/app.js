@@ -31,8 +31,8 @@ const pad = createPad(element("canvas"), SAMPLES[opening.digit], sourceChanged);
 const asking = createAsking({
   round,
   isEmpty: pad.isEmpty,
-  refused: () => {
-    if (state.cleanOf !== state.version) forgetPicture(); // what cannot be read leaves nothing of the digit before
+  forget: () => {
+    if (state.cleanOf !== state.version) forgetPicture(); // nothing of the digit before is left
   },
 });
 
@@ -61,7 +61,7 @@ async function round({ isLate, isNewest }) {
     results.show(cleaned, plain, cleanedPicture);
     asking.answered(cleaned, isNewest);
   } catch (error) {
-    if (!isGone()) asking.explain(error);
+    if (!isGone()) throw error;
   }
 }
 
@@ -185,6 +185,7 @@ function listen() {
   });
   onFile(takeFile, { input: element("file"), place: element("pad") });
   element("level").addEventListener("input", noiseChanged);
+  addEventListener("pageshow", noiseChanged); // on the way back here, browsers fill in what was chosen, and say nothing
   onClick("again", () => {
     state.seed += 1;
     noiseChanged();

@@ -1,7 +1,7 @@
 // Talks to the gateway: a picture or raw pixels in, readings out; every failure becomes a sentence a visitor understands.
 
 const TIMEOUT_MS = 10_000;
-const KEY = "cleardigits-api-key"; // kept for this tab only
+const KEY = "cleardigits-api-key"; // kept for this tab only, or for this page where the browser keeps nothing
 
 /**
  * What went wrong, as a sentence, with the service's own words as `detail`. `again`: trying later may help, after
@@ -16,9 +16,21 @@ export class ChainError extends Error {
 
 /** The visitor's API key, for gateways that ask for one. */
 export const apiKey = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (key) => sessionStorage.setItem(KEY, key),
+  get: () => kept().getItem(KEY),
+  set: (key) => kept().setItem(KEY, key),
 };
+
+const ofThisPage = new Map();
+const memory = { getItem: (name) => ofThisPage.get(name), setItem: (name, value) => ofThisPage.set(name, value) };
+
+/** Browsers that were told to keep no data of sites throw here, or have null. */
+function kept() {
+  try {
+    return sessionStorage ?? memory;
+  } catch {
+    return memory;
+  }
+}
 
 /**
  * The answer of POST /v1/recognize to a body (of `type`, unless it is a form that knows its own), with `roundTripMs` as

@@ -6,16 +6,27 @@ const COPIED_MS = 1600;
 export function curlCommand(url, png, { withKey = false } = {}) {
   const images = JSON.stringify({ images: [png.slice(png.indexOf(",") + 1)] });
   const lines = [`curl -sS '${url}'`, `  -H 'Content-Type: application/json'`, `  -d '${images}'`];
+  return joined(lines, withKey);
+}
+
+/** The same with a picture in a file, by the name it has here. */
+export function curlWithFile(url, file, { withKey = false } = {}) {
+  const name = (file.name ?? `picture.${file.type.split("/").pop()}`).replaceAll("'", `'\\''`);
+  const lines = [`curl -sS '${url}'`, `  -H 'Content-Type: ${file.type}'`, `  --data-binary '@${name}'`];
+  return joined(lines, withKey);
+}
+
+function joined(lines, withKey) {
   if (withKey) lines.splice(1, 0, `  -H "X-API-Key: $API_KEY"`);
   return lines.join(" \\\n");
 }
 
-/** Browsers keep the clipboard from pages that came over plain HTTP: there the command is selected, ready to be copied. */
+/** Browsers keep the clipboard from pages that came over plain HTTP, or may not: then the command is selected. */
 export async function copyFrom(command, button) {
-  if (navigator.clipboard) {
+  try {
     await navigator.clipboard.writeText(command.textContent);
     button.textContent = "Copied";
-  } else {
+  } catch {
     getSelection().selectAllChildren(command);
     button.textContent = "Selected";
   }

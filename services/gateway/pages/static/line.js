@@ -55,12 +55,6 @@ export function pngOf({ pixels, width, height }) {
   return sheet.convertToBlob({ type: "image/png" });
 }
 
-/** The picture in a data URL of the API, as a file. */
-export function blobOf(dataUrl) {
-  const bytes = Uint8Array.from(atob(dataUrl.slice(dataUrl.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
-  return new Blob([bytes], { type: "image/png" });
-}
-
 const sizeOf = ({ width, height }) => ({ width, height });
 
 function around(boxes, margin, bitmap) {

@@ -3,13 +3,14 @@
 import { createAsking } from "./asking.js";
 import { enable, onClick } from "./buttons.js";
 import { apiKey, ChainError, read, urlOf } from "./chain.js";
-import { copyFrom, curlCommand } from "./curl.js";
+import { copyFrom, curlCommand, curlWithFile } from "./curl.js";
 import { onFile } from "./files.js";
 import { createKinds } from "./kinds.js";
-import { blobOf, digitOf, lineOf, onBitmap, pngOf } from "./line.js";
+import { digitOf, lineOf, onBitmap, pngOf } from "./line.js";
 import { addNoise } from "./noise.js";
 import { notice, onKey } from "./notice.js";
 import { createPad, openFile } from "./pad.js";
+import { blobOf } from "./picture.js";
 import { createReadings } from "./readings.js";
 import { SAMPLES } from "./samples.js";
 
@@ -19,6 +20,10 @@ const SAMPLE_PITCH = 60; // from one sample digit to the next, of the 100 that o
 const SHOWN = "boxes,alternatives,input,denoised";
 
 const element = (id) => document.getElementById(id);
+
+const MOST_PASTED_BYTES = 90_000; // in base64 as long as Linux lets an argument be
+const CALL_NOTE = element("call-note").textContent;
+const FILE_NOTE = "The request behind the answer above. The picture is too large to be pasted: it is read from its file.";
 
 const opening = element("main").dataset;
 
@@ -66,7 +71,7 @@ async function round({ isLate, isNewest }) {
     await showCommand(sent);
     asking.answered(cleaned, isNewest);
   } catch (error) {
-    if (!isGone()) asking.explain(error);
+    if (!isGone()) throw error;
   }
 }
 
@@ -105,7 +110,12 @@ function showKinds() {
 
 async function showCommand(picture) {
   const url = urlOf("v1/read", { denoise: "always", include: "boxes" });
-  element("curl").textContent = curlCommand(url, await dataUrlOf(picture), { withKey: Boolean(apiKey.get()) });
+  const pasted = picture.size <= MOST_PASTED_BYTES;
+  const withKey = Boolean(apiKey.get());
+  element("call-note").textContent = pasted ? CALL_NOTE : FILE_NOTE;
+  element("curl").textContent = pasted
+    ? curlCommand(url, await dataUrlOf(picture), { withKey })
+    : curlWithFile(url, picture, { withKey });
   enable("copy", true);
 }
 
@@ -163,6 +173,7 @@ function listen() {
   }
   onFile(takeFile, { input: element("file"), place: element("pad") });
   element("level").addEventListener("input", noiseChanged);
+  addEventListener("pageshow", noiseChanged); // on the way back here, browsers fill in what was chosen, and say nothing
   onClick("again", () => {
     state.seed += 1;
     noiseChanged();

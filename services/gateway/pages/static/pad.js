@@ -4,7 +4,8 @@ const UNITS = 100; // the pad's height; strokes of a digit live on a square of 1
 const PEN = 8.5;
 const SENT_HEIGHT_PX = 280;
 const SENT_LONGEST_PX = 1024; // of what the gateway cannot read as it is
-const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there
+const MOST_PIXELS = 16e6; // larger photographs are made smaller here instead of being refused there,
+const MOST_BYTES = 8e6; // or sent again and again
 const READ_BY_THE_GATEWAY = new Set(["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff"]);
 
 const MOST_STEPS = 100; // that can be undone
@@ -18,6 +19,7 @@ export function createPad(canvas, strokes, onChange, { wide = 1 } = {}) {
   // counts what was begun; `given`: it was not drawn here, so the first stroke begins another one.
   let now = { digit: 0, strokes, picture: null, given: true };
   let drawing = null;
+  let pointer; // that draws: a second finger, or the hand that holds a pen, changes nothing
   const before = [];
 
   const show = () => {
@@ -43,25 +45,28 @@ export function createPad(canvas, strokes, onChange, { wide = 1 } = {}) {
   const finish = () => {
     drawing = null;
   };
+  const lifted = ({ pointerId }) => {
+    if (pointerId === pointer) finish();
+  };
 
   canvas.addEventListener("pointerdown", (event) => {
-    if (!event.isPrimary || event.button !== 0) return;
+    if ((drawing && event.pointerId !== pointer) || !event.isPrimary || event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
     const sameDigit = !now.given;
     drawing = [at(event)];
+    pointer = event.pointerId;
     if (sameDigit) change({ digit: now.digit, strokes: [...now.strokes, drawing] });
     else change({ digit: begun(), strokes: [drawing] });
     onChange({ sameDigit });
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!drawing || !event.isPrimary) return;
+    if (!drawing || event.pointerId !== pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
     drawing.push(...(events.length ? events : [event]).map(at));
     show();
     onChange({ sameDigit: true });
   });
-  canvas.addEventListener("pointerup", finish);
-  canvas.addEventListener("pointercancel", finish);
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, lifted);
 
   const isEmpty = () => !now.picture && now.strokes.length === 0;
   return {
@@ -129,7 +134,8 @@ const toPng = (sheet) => sheet.convertToBlob({ type: "image/png" });
 
 function isReadable({ blob, bitmap }) {
   if (!bitmap) return true; // the browser cannot, so the gateway has the last word
-  return READ_BY_THE_GATEWAY.has(blob.type) && bitmap.width * bitmap.height <= MOST_PIXELS;
+  const small = blob.size <= MOST_BYTES && bitmap.width * bitmap.height <= MOST_PIXELS;
+  return small && READ_BY_THE_GATEWAY.has(blob.type);
 }
 
 /** The strokes as an SVG path, for small pictures of them. */

@@ -13,13 +13,25 @@ export function blank(canvas) {
   canvas.getContext("2d").clearRect(0, 0, SIDE, SIDE);
 }
 
+/** Whether a canvas gives back what was painted on it: against fingerprinting, some browsers give something else. */
+export function canvasIsTrue() {
+  const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, SIDE, SIDE / 2);
+  const { data } = context.getImageData(0, 0, SIDE, SIDE);
+  return data.every((value, at) => at % 4 !== 0 || value > 127 === at < data.length / 2);
+}
+
+/** The picture in a data URL of the API, as a file: an image with that address would need a policy that allows it. */
+export function blobOf(dataUrl) {
+  const bytes = Uint8Array.from(atob(dataUrl.slice(dataUrl.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: "image/png" });
+}
+
 /** The 784 bytes of a greyscale PNG. */
 export async function bytesOf(dataUrl) {
-  const image = new Image();
-  image.src = dataUrl;
-  await image.decode();
   const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
+  context.drawImage(await createImageBitmap(blobOf(dataUrl)), 0, 0);
   const rgba = context.getImageData(0, 0, SIDE, SIDE).data;
   return Uint8Array.from({ length: PIXELS }, (_, index) => rgba[4 * index]);
 }

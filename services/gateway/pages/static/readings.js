@@ -1,9 +1,11 @@
 // The answer side of the page of numbers: two lines and what was read on each, boxes over the drawing.
 
 import { fitted } from "./pad.js";
-import { percent } from "./results.js";
+import { percent } from "./percent.js";
+import { blobOf } from "./picture.js";
 
 const UNSURE = 0.9; // a digit less certain than this is marked
+const WORTH_SAYING = 0.0005; // less is 0 %
 const SIDES = ["with", "without"];
 
 const element = (id) => document.getElementById(id);
@@ -57,8 +59,9 @@ const said = ({ number, confidence, accepted }) =>
   number ? `${number}, ${percent(confidence)}${accepted ? "" : ", rejected"}` : "no number";
 
 function rivals({ alternatives }) {
-  if (!alternatives?.length) return null;
-  return `Or ${alternatives.map(({ number, probability }) => `${number} (${percent(probability)})`).join(", ")}`;
+  const likely = (alternatives ?? []).filter(({ probability }) => probability >= WORTH_SAYING);
+  if (!likely.length) return null;
+  return `Or ${likely.map(({ number, probability }) => `${number || "no number"} (${percent(probability)})`).join(", ")}`;
 }
 
 /** Each digit's box over the pad, with the digit and how certain it is. */
@@ -93,9 +96,7 @@ async function draw(canvas, dataUrl) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     return;
   }
-  const image = new Image();
-  image.src = dataUrl;
-  await image.decode();
-  Object.assign(canvas, { width: image.width, height: image.height });
-  context.drawImage(image, 0, 0);
+  const bitmap = await createImageBitmap(blobOf(dataUrl));
+  Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+  context.drawImage(bitmap, 0, 0);
 }

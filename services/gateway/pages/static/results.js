@@ -1,14 +1,9 @@
 // The answer side of the page: two verdicts, ten pairs of bars, the time of each stage.
 
+import { percent } from "./percent.js";
 import { blank, paint } from "./picture.js";
 
 const STAGES = ["decode", "queue", "denoise", "classify"]; // in the order they happen
-
-/** One decimal is enough, but nearly certain is not certain. */
-export function percent(share) {
-  if (share > 0.9995 && share < 1) return ">99.9 %";
-  return `${(100 * share).toFixed(share === 1 || share < 0.0005 ? 0 : 1)} %`;
-}
 
 const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(2) : ms.toFixed(0)} ms`;
 const element = (id) => document.getElementById(id);

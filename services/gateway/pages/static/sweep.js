@@ -2,8 +2,8 @@
 
 import { recognize } from "./chain.js";
 import { addNoise, PIXELS } from "./noise.js";
+import { percent } from "./percent.js";
 import { blank, bytesOf, paint } from "./picture.js";
-import { percent } from "./results.js";
 
 const LEVELS = Array.from({ length: 21 }, (_, step) => step / 20);
 const STRIP_LEVELS = LEVELS.filter((_, index) => index % 2 === 0);

@@ -1,0 +1,7 @@
+// A share as a visitor reads it.
+
+/** One decimal is enough, but nearly certain is not certain. */
+export function percent(share) {
+  if (share > 0.9995 && share < 1) return ">99.9 %";
+  return `${(100 * share).toFixed(share === 1 || share < 0.0005 ? 0 : 1)} %`;
+}
