@@ -2,7 +2,6 @@
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ def from_proto(proto: pb.TensorProto, *, as_tensorflow: bool = False) -> np.ndar
         return np.frombuffer(content, dtype).reshape(shape)
     values = getattr(proto, field)
     if as_tensorflow and len(values) not in (1, count):
-        values = _resized(list(values), count, default=0)
+        return _padded(_from_values(values[:count], dtype, field), count).reshape(shape)
     if len(values) == count:
         return _from_values(values, dtype, field).reshape(shape)
     if len(values) == 1:  # a single value fills the whole shape
@@ -183,18 +182,21 @@ def _from_values(values: object, dtype: np.dtype, field: str) -> np.ndarray:
     return wide.astype(narrow, copy=False).view(dtype)
 
 
+def _padded(numbers: np.ndarray, count: int) -> np.ndarray:
+    """So many numbers: the last one repeated, or zeros where there is none."""
+    if not len(numbers):
+        return np.zeros(count, numbers.dtype)
+    return np.concatenate((numbers, np.full(count - len(numbers), numbers[-1])))
+
+
 def _strings(proto: pb.TensorProto, *, as_tensorflow: bool) -> np.ndarray:
     shape = shape_of(proto, itemsize=8)
     values = list(proto.string_val)
     if as_tensorflow:
-        values = _resized(values, math.prod(shape), default=b"")
+        values = values[: math.prod(shape)]
+        values += [values[-1] if values else b""] * (math.prod(shape) - len(values))
     if len(values) != math.prod(shape):
         raise InvalidInputError(f"{len(values)} strings do not fill a tensor of shape {list(shape)}")
     array = np.empty(len(values), object)
     array[:] = values
     return array.reshape(shape)
-
-
-def _resized(values: list[Any], count: int, *, default: Any) -> list[Any]:
-    """So many values: the last one repeated, or `default` where there is none."""
-    return values[:count] + [values[-1] if values else default] * (count - len(values))

@@ -1,5 +1,7 @@
 """TensorProto codecs: a round trip for every dtype, both encodings, and the ways a tensor can be wrong."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,32 @@ def test_values_of_a_field(proto, expected):
 def test_a_tensor_that_does_not_add_up_is_invalid_input(proto):
     with pytest.raises(InvalidInputError):
         from_proto(proto)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("given", "read"), [([], [0, 0, 0]), ([1, 0], [1, 0, 0]), ([1, 0, 1, 1], [1, 0, 1])])
+def test_as_tensorflow_the_last_value_is_repeated_and_those_beyond_the_shape_are_dropped(dtype, given, read):
+    proto = to_proto(np.array(given, dtype), as_values=True)
+    proto.tensor_shape.dim[0].size = 3
+    array = from_proto(proto, as_tensorflow=True)
+
+    assert array.dtype == np.dtype(dtype)
+    assert array.tolist() == read
+
+
+def test_two_values_fill_a_large_shape_with_little_more_than_its_memory():
+    """Two floats for 64 MB took 320 MB on the way, in Python's lists."""
+    proto = pb.TensorProto(dtype=pb.DT_FLOAT, float_val=[1, 2])
+    proto.tensor_shape.dim.add(size=2_000_000)
+    tracemalloc.start()
+    try:
+        array = from_proto(proto, as_tensorflow=True)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert array[[0, 1, -1]].tolist() == [1, 2, 2]
+    assert most_bytes < 2.5 * array.nbytes
 
 
 def test_content_is_read_without_a_copy():
