@@ -12,6 +12,11 @@ from typing import Any
 from deploy.stack.errors import StackError
 
 ANSWER_S = 10  # to a question about processes, which needs no work
+_SHUTDOWN_STATE = 6  # supervisor.xmlrpc.Faults
+
+
+class NoSupervisorError(StackError):
+    """Nothing listens on the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,20 @@ class Process:
 
 @contextmanager
 def connect(path: Path, *, timeout_s: float = 60) -> Iterator[Any]:
-    """supervisord's XML-RPC interface; calls raise OSError when nothing listens, xmlrpc.client.Fault when refused."""
-    with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path, timeout_s)) as server:
-        yield server.supervisor
+    """supervisord's XML-RPC interface. StackError: it refuses, or has gone, as during another `make down`."""
+    try:
+        with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(path, timeout_s)) as server:
+            yield server.supervisor
+    except xmlrpc.client.Fault as exc:
+        ends = exc.faultCode == _SHUTDOWN_STATE
+        raise StackError("supervisord is about to end" if ends else f"supervisord refuses: {exc.faultString}") from exc
+    except TimeoutError as exc:
+        raise StackError(
+            f"supervisord does not answer on {path}: kill -KILL the process in CLEARDIGITS_VAR's supervisord.pid, "
+            "then make down"
+        ) from exc
+    except OSError as exc:
+        raise NoSupervisorError(f"supervisord has ended: {exc.strerror or exc}") from exc
 
 
 def processes(path: Path) -> list[Process]:
@@ -36,12 +52,7 @@ def processes(path: Path) -> list[Process]:
     try:
         with connect(path, timeout_s=ANSWER_S) as interface:
             infos = interface.getAllProcessInfo()
-    except TimeoutError as exc:
-        raise StackError(
-            f"supervisord does not answer on {path}: kill -KILL the process in CLEARDIGITS_VAR's supervisord.pid, "
-            "then make down"
-        ) from exc
-    except OSError:
+    except NoSupervisorError:
         return []
     return [
         Process(info["name"], info["statename"], info["pid"], max(0, info["now"] - info["start"]) if info["pid"] else 0)

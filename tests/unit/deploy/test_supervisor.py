@@ -1,9 +1,11 @@
 """What `make` says when supervisord, or the reader of its own words, has gone away."""
 
+import errno
 import os
 import socket
 import subprocess
 import sys
+import xmlrpc.client
 
 import pytest
 
@@ -24,6 +26,19 @@ def test_a_supervisord_that_hangs_is_one_line(tmp_path, monkeypatch):
 
         with pytest.raises(StackError, match="supervisord does not answer"):
             supervisor.processes(tmp_path / "supervisor.sock")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (xmlrpc.client.Fault(6, "SHUTDOWN_STATE"), "supervisord is about to end"),
+        (xmlrpc.client.Fault(10, "BAD_NAME: x"), "supervisord refuses: BAD_NAME: x"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "supervisord has ended: Connection refused"),
+    ],
+)
+def test_what_supervisord_refuses_while_it_ends_is_one_line(tmp_path, fault, said):
+    with pytest.raises(StackError, match=said), supervisor.connect(tmp_path / "supervisor.sock"):
+        raise fault
 
 
 def test_a_reader_that_stops_reading_is_no_traceback(tmp_path):
