@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.core.errors import InvalidInputError
-from services.core.tensors import dtype_name, dtype_number, from_proto
+from services.core.tensors import MAX_TENSOR_BYTES, dtype_name, dtype_number, from_proto
 from services.model_server.statuses import Code, StatusError
 from services.pb import tfserving_pb2 as pb
 
@@ -107,6 +107,9 @@ def serialized_examples(sent: pb.Input) -> np.ndarray:
             examples = list(sent.example_list.examples)
         case "example_list_with_context":
             shared = sent.example_list_with_context
+            size = len(shared.context) * len(shared.examples) + sum(map(len, shared.examples))
+            if size > MAX_TENSOR_BYTES:
+                raise InvalidInputError(f"examples with their context are {size} bytes: at most {MAX_TENSOR_BYTES}")
             examples = [shared.context + example for example in shared.examples]
         case _:
             examples = []

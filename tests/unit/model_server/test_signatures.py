@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
+from services.core.errors import InvalidInputError
 from services.core.tensors import to_proto
-from services.model_server.signatures import breaking_change, from_definition, pick, read_filter, read_inputs
+from services.model_server.signatures import (
+    breaking_change,
+    from_definition,
+    pick,
+    read_filter,
+    read_inputs,
+    serialized_examples,
+)
 from services.model_server.statuses import StatusError
 from services.pb import tfserving_pb2 as pb
 
@@ -129,3 +137,11 @@ def test_a_newer_version_may_take_and_give_more(old, new):
 )
 def test_what_would_break_a_client_is_named(old, new, change):
     assert breaking_change(old, new) == change
+
+
+def test_a_context_counts_once_for_each_example():
+    """30 MB of context for a million examples, a message of 32 MB, would be 30 TB."""
+    shared = pb.Input.ExampleListWithContext(context=bytes(1_000_000), examples=[b""] * 100)
+
+    with pytest.raises(InvalidInputError, match="examples with their context are 100000000 bytes"):
+        serialized_examples(pb.Input(example_list_with_context=shared))
