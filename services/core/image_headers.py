@@ -32,6 +32,7 @@ _OTHERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"%PDF"), "PDF is not read: save its page as PNG"),
     (re.compile(rb"\s*<"), "SVG and HTML are not read: save the picture as PNG"),
     (re.compile(rb"iVBORw0KGgo|/9j/|data:"), "base64 is read from JSON: send the file's own bytes, or JSON"),
+    (re.compile(rb"\x93NUMPY"), "an .npy file is a body of its own, of type application/x-npy"),
     (re.compile(rb"\x1f\x8b"), "gzip needs the header Content-Encoding: gzip"),
 )
 
@@ -39,6 +40,11 @@ _OTHERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
 def is_image(data: bytes) -> bool:
     """Whether it starts as a file of a format that is read."""
     return any(data.startswith(starts) for _, starts, _ in _READERS)
+
+
+def advice_on(data: bytes) -> str | None:
+    """What to do about a file of another kind that people send; None for all else."""
+    return next((advice for start, advice in _OTHERS if start.match(data)), None)
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -51,5 +57,5 @@ def read_header(data: bytes) -> ImageHeader:
                 raise InvalidInputError(f"a damaged {name}: it ends inside its header") from None
     if not data:
         raise InvalidInputError("an empty image: 0 bytes")
-    known = next((advice for start, advice in _OTHERS if start.match(data)), f"it starts with {data[:8].hex(' ')}")
-    raise InvalidInputError(f"not a PNG, JPEG, WebP, BMP, GIF or TIFF: {known}")
+    what = advice_on(data) or f"it starts with {data[:8].hex(' ')}"
+    raise InvalidInputError(f"not a PNG, JPEG, WebP, BMP, GIF or TIFF: {what}")

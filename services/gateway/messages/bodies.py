@@ -20,7 +20,7 @@ from werkzeug.http import parse_options_header
 from services.core import images, json_lists, pixels
 from services.core.budget import Budget
 from services.core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
-from services.core.image_headers import is_image, read_header
+from services.core.image_headers import advice_on, is_image, read_header
 from services.core.json_lists import Cut
 from services.core.preprocessing import to_be_treated, to_digit, to_digits
 from services.gateway.limits import Limits
@@ -271,11 +271,11 @@ def _kind(content_type: str | None) -> str:
 
 
 def _is_file(body: bytes) -> bool:
-    """Whether bytes of no particular type are an encoded picture, though raw pixels may begin like one."""
+    """Whether bytes of no particular type are a file, though raw pixels may begin like one."""
+    if len(body) % pixels.PIXELS:
+        return is_image(body) or advice_on(body) is not None
     if not is_image(body):
         return False
-    if len(body) % pixels.PIXELS:
-        return True
     try:
         read_header(body)
     except InvalidInputError:

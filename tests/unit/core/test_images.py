@@ -211,6 +211,7 @@ def test_a_truncated_file_is_invalid(extension, share, rng):
         (b'<?xml version="1.0"?><svg/>', "SVG and HTML are not read"),
         (b"\n<!DOCTYPE html>", "SVG and HTML are not read"),
         (b"iVBORw0KGgoAAAANSUhEUgAAABw", "base64 is read from JSON"),
+        (b"\x93NUMPY\1\0v\0", "an .npy file is a body of its own, of type application/x-npy"),
         (b"\x1f\x8b\x08\0\0\0\0\0", "gzip needs the header Content-Encoding: gzip"),
         (b"RIFF\x10\0\0\0WAVEfmt ", "not a PNG"),
         (b"\x89PNG\r\n\x1a\n", "no IHDR"),

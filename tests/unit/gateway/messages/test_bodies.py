@@ -102,6 +102,15 @@ def test_a_file_needs_no_type_of_its_own(content_type, extension, pictures):
     np.testing.assert_array_equal(read(file, content_type)[0], read(file, "image/png")[0])
 
 
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream"])
+def test_a_file_of_another_kind_needs_no_type_to_be_told_what_to_do(content_type):
+    heic = b"\0\0\0\x1cftypheic" + bytes(1000)
+
+    with pytest.raises(InvalidInputError, match="HEIC is not read: save it as JPEG or PNG"):
+        read(heic, content_type)
+    assert len(read(heic + bytes(2 * 784 - len(heic)), "application/octet-stream")[0]) == 2
+
+
 def test_a_file_of_as_many_bytes_as_raw_pixels_is_a_file(pictures):
     file = png(pictures[0])
     filled = file[:33] + _chunk(b"teXt", bytes(-(len(file) + 12) % 784)) + file[33:]
