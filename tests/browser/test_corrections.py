@@ -56,6 +56,16 @@ def test_one_key_labels_the_picture_and_shows_the_next(review, store):
     assert [(each.request_id, each.label) for each in store.labelled()] == [("r0", 7)]
 
 
+def test_a_key_held_down_labels_one_picture(review, store):
+    for _ in range(3):
+        review.keyboard.down("7")
+    review.keyboard.up("7")
+    review.get_by_text("1 of 3 pictures labelled").wait_for()
+    review.get_by_text("confidence 40 %").wait_for()
+
+    assert [(each.request_id, each.label) for each in store.labelled()] == [("r0", 7)]
+
+
 def test_undo_brings_the_picture_back_and_its_label_is_replaced(review, store):
     review.keyboard.press("7")
     review.get_by_text("1 of 3 pictures labelled").wait_for()

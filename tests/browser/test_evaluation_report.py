@@ -13,6 +13,7 @@ from tests.support.tiny_models import prototypes
 
 MS = {"mean": 2.0, "p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 4.0, "p99.9": 9.0, "max": 12.0}
 STAGES = {"decode": 0.1, "queue": 0.0, "denoise": 0.5, "classify": 0.3, "total": 1.0}
+A4 = 718  # pixels between the margins
 ARMS = ("never", "always", "auto")
 
 
@@ -182,3 +183,23 @@ def test_the_report_stands_alone_and_fits(browser, tmp_path, scheme, width):
     brightness = [sum(int(part) for part in colour[4:-1].split(",")[:3]) / 3 for colour in (ink, surface)]
     assert abs(brightness[0] - brightness[1]) > 80
     context.close()
+
+
+def test_on_paper_no_table_is_cut_off_and_colours_are_there(browser, tmp_path):
+    page = opened(browser, tmp_path, made_up_results(), width=A4)
+    page.emulate_media(media="print")
+
+    tables = page.locator(".scroll:visible").evaluate_all("all => all.map((one) => [one.scrollWidth, one.clientWidth])")
+    assert tables
+    assert [table for table in tables if table[0] > table[1]] == []
+    for selector in (".key i", ".matrix td"):
+        adjust = page.locator(selector).first.evaluate("one => getComputedStyle(one).printColorAdjust")
+        assert adjust == "exact"
+
+
+def test_in_high_contrast_the_key_to_the_figures_has_its_colours(browser, tmp_path):
+    page = opened(browser, tmp_path, made_up_results())
+    page.emulate_media(forced_colors="active")
+
+    colours = page.locator(".key i").evaluate_all("all => all.map((one) => getComputedStyle(one).backgroundColor)")
+    assert len(set(colours)) == len(ARMS)

@@ -115,7 +115,7 @@ byId("keys").append(none);
 byId("skip").addEventListener("click", skip);
 byId("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return; // a key held down is one answer
   const pressed = event.key.toLowerCase();
   if (/^[0-9]$/.test(pressed)) label(Number(pressed));
   else if (pressed === "n") label(NO_DIGIT);
