@@ -9,6 +9,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_OTHER_DESCRIPTORS = 256  # of a worker besides its clients': model servers, decoders, captures, counts, gRPC
 _CALM_S = 1.0  # a worker that lived shorter is not replaced at once
 _FORK = multiprocessing.get_context("fork")
 
@@ -58,6 +60,7 @@ def serve(config: GatewayConfig) -> int:
     except OSError as exc:
         log.error("cannot listen", extra={"host": config.host, "port": port, "reason": str(exc)})
         return 1
+    _allow_descriptors(config.max_connections)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})  # they are waited for, not handled
     with _shared_counts(config):
         load()
@@ -104,6 +107,25 @@ def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, shared:
         sock.close()
         raise
     return sock
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Raise the limit of open files to what the connections need, as far as the operator lets us.
+
+    Login shells and systemd start programs with 1,024: connections beyond it would be closed without an answer, and
+    without a line in the log.
+    """
+    wanted = connections + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not 0 <= soft < wanted:  # unlimited is -1
+        return
+    allowed = wanted if hard < 0 else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "the limit of open files is too low for so many connections",
+            extra={"limit": allowed, "needed": wanted, "max_connections": connections},
+        )
 
 
 def load() -> None:

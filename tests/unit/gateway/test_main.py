@@ -125,6 +125,26 @@ def started(**settings: str) -> Iterator[subprocess.Popen[str]]:
             gateway.kill()
 
 
+@pytest.mark.parametrize(("hard", "allowed"), [(5000, 2304), (1024, 1024)])
+def test_the_limit_of_open_files_is_raised_for_the_connections_or_named(hard, allowed):
+    command = f'ulimit -Sn 512 && ulimit -Hn {hard} && exec "$0" -m services.gateway'
+    environ = {**os.environ, "CLEARDIGITS_GATEWAY_PORT": "0"}
+    with subprocess.Popen(
+        ["bash", "-c", command, sys.executable], cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True
+    ) as gateway:
+        try:
+            assert gateway.stdout is not None
+            first = gateway.stdout.readline()
+            if "listening" not in first:
+                assert "listening" in gateway.stdout.readline()
+            found = psutil.Process(gateway.pid).rlimit(psutil.RLIMIT_NOFILE)
+        finally:
+            gateway.kill()
+
+    assert found == (allowed, hard)
+    assert ("the limit of open files is too low" in first) == (allowed == hard)
+
+
 def ports_of(gateway: subprocess.Popen[str]) -> set[int]:
     """Where it and its workers accept connections."""
     tree = [psutil.Process(gateway.pid), *psutil.Process(gateway.pid).children(recursive=True)]
