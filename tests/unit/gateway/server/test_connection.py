@@ -303,6 +303,14 @@ def test_bodies_that_are_held_are_bounded(monkeypatch):
     assert small.status == 200
 
 
+def test_what_a_body_held_is_free_after_its_answer(monkeypatch):
+    monkeypatch.setattr(held, "HELD_BODIES", 1)
+    with listening(max_body_bytes=200_000) as host:
+        answered = [host.ask("/v1/recognize", body=bytes(784 * 200), headers=OCTETS).status for _ in range(3)]
+
+    assert answered == [200] * 3
+
+
 def test_a_body_without_a_stated_size_is_bounded(monkeypatch):
     monkeypatch.setattr(connection_module, "MOST_DISCARDED_BYTES", 1 << 20)
     head = HEAD + b"transfer-encoding: chunked\r\n\r\n"
