@@ -210,6 +210,18 @@ def test_the_others_of_a_batch_go_on_when_its_first_gives_up(engine, servable, p
     np.testing.assert_array_equal(second.result(WAIT_S)[0], 2 * np.float32(rows(2)))
 
 
+def test_the_next_of_a_batch_keeps_its_timeout_when_the_first_gives_up(engine, servable, pool):
+    batching = runner(batch_timeout_s=0.5)
+    first = pool.submit(ask, batching, servable, rows(1), ("y",), time.monotonic() + 0.2)
+    queued(batching, 1)
+    second = pool.submit(ask, batching, servable, rows(2))
+    with pytest.raises(DeadlineError):
+        first.result(WAIT_S)
+
+    np.testing.assert_array_equal(second.result(WAIT_S)[0], 2 * np.float32(rows(2)))
+    assert engine.batches == [1]
+
+
 def test_a_batch_waits_for_more_until_its_timeout(engine, servable, pool):
     batching = runner(batch_timeout_s=0.3, num_batch_threads=2)
     futures = [pool.submit(ask, batching, servable, rows(n)) for n in range(4)]

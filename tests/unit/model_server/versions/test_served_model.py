@@ -191,6 +191,22 @@ def test_a_version_that_was_given_up_is_tried_again_when_its_files_change(world)
     assert world.states() == {1: "END", 2: "AVAILABLE"}
 
 
+def test_a_version_whose_files_change_gets_all_its_attempts_again(world):
+    world.add(1)
+    world.apply()
+    world.add(2, broken=True)
+    for now in (0, 60, 120, 180):
+        world.now = now
+        world.look()
+    assert world.states()[2] == "END"
+
+    (world.base / "2" / "half a file").touch()
+    world.look()
+
+    assert world.states()[2] == "LOADING"
+    assert world.loads.count(2) == 4
+
+
 def test_a_restart_beside_a_broken_newest_version_serves_the_one_before(world):
     world.add(1)
     world.add(2)
