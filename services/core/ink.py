@@ -3,7 +3,8 @@
 The paper is estimated as what the picture would be without ink: one grey where the picture's edge is even (a canvas, a
 scan), else what a morphological closing leaves, or for bright ink an opening, with a window wider than a stroke (a
 photo: gradients and shadows are followed, the edge of a shadow stays an edge, and ink may cross the picture's edge).
-What stands out against the paper, to the side that stands out more, is ink.
+What stands out against the paper, to the side that stands out more, is ink; where both do about as much, as beside the
+edge of a shadow, it also counts how heavy the digit would be.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 WORKING_SIDES = 28, 256  # longer side of the picture the ink is looked for in: smaller ones are enlarged
 EVEN_SPREAD = 12  # grey levels between the 5th and 95th percentile of the edge of a canvas or scan
 MEDIAN_SHARES = (1 / 6, 1 / 2)  # of the longer side: windows of the medians that tell dark ink from bright
+CLEARLY = 2.0  # one side stands out so many times as much as the other: it is ink
 STROKE_WINDOW = 0.28  # of the longer side, more than a stroke is wide even where the digit fills the picture
 LEAST_CONTRAST = 0.06  # of the paper's brightness; below it there is no ink
 FULL_SHARE = 0.0005  # the strongest pixels, that many of all, say what full ink is
@@ -30,7 +32,7 @@ def find_ink(grey: np.ndarray) -> np.ndarray | None:
     full = _full(contrast)
     if full < LEAST_CONTRAST:
         return None
-    mask = _digit(contrast > full / 2, contrast)
+    mask = _digit(contrast, full)
     # What is fainter than half is ink where it touches ink: the rim of a stroke, but not the paper's texture.
     noise = 1.4826 * _quantile(contrast, 0.5)
     floor = min(max(4 * noise, full / 20), full / 3)
@@ -57,11 +59,18 @@ def _contrast(grey: np.ndarray) -> np.ndarray:
     even = _even_paper(edge)
     if even is not None:
         paper = np.full_like(grey, even)
-        dark = _is_dark(grey, [paper])
-    else:
-        dark = _is_dark(grey, [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES])
-        kernel = np.ones((_window(grey, STROKE_WINDOW),) * 2, np.uint8)
-        paper = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, kernel)
+        darker, brighter = _outstanding(grey, [paper])
+        return contrast_to(paper, grey, dark=darker >= brighter)
+    darker, brighter = _outstanding(grey, [cv2.medianBlur(grey, _window(grey, share)) for share in MEDIAN_SHARES])
+    if max(darker, brighter) >= CLEARLY * min(darker, brighter):
+        return _contrast_to_uneven(grey, dark=darker >= brighter)
+    dark, bright = (_contrast_to_uneven(grey, dark=dark) for dark in (True, False))
+    return dark if darker * _weight_of_digit(dark) >= brighter * _weight_of_digit(bright) else bright
+
+
+def _contrast_to_uneven(grey: np.ndarray, *, dark: bool) -> np.ndarray:
+    kernel = np.ones((_window(grey, STROKE_WINDOW),) * 2, np.uint8)
+    paper = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, kernel)
     return contrast_to(paper, grey, dark=dark)
 
 
@@ -86,10 +95,10 @@ def _window(grey: np.ndarray, share: float) -> int:
     return max(3, round(max(grey.shape) * share) | 1)
 
 
-def _is_dark(grey: np.ndarray, papers: list[np.ndarray]) -> bool:
-    """Is the ink dark: does what is darker than paper stand out more than what is brighter, over these estimates?"""
+def _outstanding(grey: np.ndarray, papers: list[np.ndarray]) -> tuple[float, float]:
+    """How much of the picture is darker than paper, and how much is brighter, over these estimates of it."""
     darker = sum(_energy(cv2.subtract(paper, grey)) for paper in papers)
-    return darker >= sum(_energy(cv2.subtract(grey, paper)) for paper in papers)
+    return darker, sum(_energy(cv2.subtract(grey, paper)) for paper in papers)
 
 
 def _energy(difference: np.ndarray) -> float:
@@ -109,18 +118,11 @@ def _quantile(contrast: np.ndarray, share: float) -> float:
     return int(np.searchsorted(np.cumsum(counts), share * contrast.size)) / 1000
 
 
-def _digit(mask: np.ndarray, contrast: np.ndarray) -> np.ndarray:
-    """The part of the mask that is the digit: its heaviest piece, and what lies near it and is not tiny.
-
-    Weights are cubes of contrast, because shadows are fainter than ink; and what touches the picture's edge, as shadows
-    and the paper's own edges do, has to be much heavier than what does not.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count == 2:
-        return mask.astype(np.uint8)
-    weight = np.bincount(labels.ravel(), weights=contrast.ravel() ** 3, minlength=count)
-    weight[_at_edge(labels)] *= EDGE_WEIGHT
-    weight[0] = 0.0
+def _digit(contrast: np.ndarray, full: float) -> np.ndarray:
+    """Where the digit is (1, else 0): its heaviest piece, and what lies near it and is not tiny."""
+    labels, stats, weight = _pieces(contrast, full)
+    if len(weight) == 2:
+        return (labels > 0).astype(np.uint8)
     main = int(weight.argmax())
     starts = stats[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
     sizes = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
@@ -128,6 +130,24 @@ def _digit(mask: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     apart = np.maximum(starts - ends[main], starts[main] - ends).max(axis=1)
     keep = (weight >= LIGHTEST * weight[main]) & (apart <= REACH * sizes[main].max())
     return keep[labels].astype(np.uint8)
+
+
+def _weight_of_digit(contrast: np.ndarray) -> float:
+    full = _full(contrast)
+    return 0.0 if full < LEAST_CONTRAST else float(_pieces(contrast, full)[2].max())
+
+
+def _pieces(contrast: np.ndarray, full: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of what may be ink: OpenCV's labels and stats, and what each weighs; the first is what is none.
+
+    Weights are cubes of contrast, because shadows are fainter than ink; and what touches the picture's edge, as shadows
+    and the paper's own edges do, has to be much heavier than what does not.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((contrast > full / 2).view(np.uint8), connectivity=8)
+    weight = np.bincount(labels.ravel(), weights=contrast.ravel() ** 3, minlength=count)
+    weight[_at_edge(labels)] *= EDGE_WEIGHT
+    weight[0] = 0.0
+    return labels, stats, weight
 
 
 def _at_edge(labels: np.ndarray) -> np.ndarray:
