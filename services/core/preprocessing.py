@@ -12,6 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from services.core.enlarged import brought_back
 from services.core.errors import InvalidInputError
 from services.core.ink import find_ink
 from services.core.noise_level import estimate
@@ -21,8 +22,7 @@ INK_SIDE = 20  # the longer side of the ink, in the 28x28 picture
 MODES = ("auto", "mnist", "none")
 
 NOISY = 0.07  # estimated standard deviation of noise; 99 % of clean digits stay below 0.055
-
-GRID_RESIDUE = 0.02  # of a picture's variance that 28x28 enlarged pixels may leave unexplained; JPEG leaves some
+GRID_SIDE = 10 * SIDE  # pixels of an enlarged picture that are looked at: each of the 28 ten times
 
 _WHITE = 255
 _HALF = 127
@@ -80,20 +80,18 @@ def own_grid(grey: np.ndarray) -> np.ndarray | None:
 
     Smoothly enlarged pictures count when they are noisy: a smooth picture of any size looks like one of few pixels.
     """
-    side = len(grey)
-    if grey.shape != (side, side) or side <= SIDE or side % SIDE:
+    height, width = grey.shape
+    if height != width or width <= SIDE:
         return None
-    spread = float(grey.std()) ** 2
-    if not spread:
+    if width > GRID_SIDE:
+        grey = cv2.resize(grey, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_NEAREST_EXACT)
+    if not grey.std():
         return None
-    step = side // SIDE
-    small = np.ascontiguousarray(grey[step // 2 :: step, step // 2 :: step])  # the middle of each pixel
-    for interpolation in (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC):
-        residue = cv2.absdiff(cv2.resize(small, (side, side), interpolation=interpolation), grey)
-        if float(np.square(residue, dtype=np.float32).mean()) <= GRID_RESIDUE * spread:
-            exact = interpolation == cv2.INTER_NEAREST
-            return small if exact or estimate((small * _SCALE)[np.newaxis, ..., np.newaxis])[0] > NOISY else None
-    return None
+    if (pixels := brought_back(grey, (SIDE, SIDE), smooth=False)) is not None:
+        return pixels
+    smooth = brought_back(grey, (SIDE, SIDE), smooth=True)
+    noisy = smooth is not None and estimate((smooth * _SCALE)[np.newaxis, ..., np.newaxis])[0] > NOISY
+    return smooth if noisy else None
 
 
 def to_unit(images: np.ndarray) -> np.ndarray:

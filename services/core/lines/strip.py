@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.enlarged import brought_back
 from services.core.ink import EVEN_SPREAD, contrast_to
 from services.core.lines.clutter import mean_size, without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
@@ -27,6 +28,11 @@ MULTIPLE = 4  # of both sides, for the denoiser
 MARGIN_PX = 6  # of paper before the first digit and after the last
 MAX_WIDTH_PX = 896  # of a strip: some forty digits
 WORKING_SIDE = 1536  # longer side of the picture that a line is looked for in
+
+ENLARGED = 1.9  # times, at least, that a noisy picture may have been enlarged smoothly
+MOST_ROWS = 128  # that it had before
+LOOKED_AT = 64  # columns, to tell how many
+GRAINY = 0.03  # standard deviation of noise that half of the picture shows; without noise most of it is even paper
 
 NOISY = 0.07  # estimated standard deviation of noise, as for single digits
 LEAST_CONTRAST = 0.06  # of full ink to paper
@@ -138,27 +144,62 @@ def noise_of(ink: Ink) -> float:
     return float(cv2.norm(answer, cv2.NORM_L1)) / answer.size * _TO_SIGMA if answer.size else 0.0
 
 
+def _grain(grey: Grey) -> float:
+    """As `noise_of`, by the median: what half of the picture shows, so that strokes on even paper are none."""
+    answer = np.abs(cv2.filter2D(_unit(grey), cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1])
+    return float(np.median(answer)) / (6 * 0.6745)
+
+
 def _working_size(grey: Grey) -> Grey:
     """Pixels that were enlarged brought back to their own grid, and a large picture made smaller."""
     down, across = _repeats(grey), _repeats(grey.T)
     if down > 1 or across > 1:
         grey = grey[down // 2 :: down, across // 2 :: across]
     scale = min(WORKING_SIDE / max(grey.shape), 1.0)
-    if scale == 1.0:
+    if scale < 1.0:
+        size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return _own_grid(grey)
+
+
+def _own_grid(grey: Grey) -> Grey:
+    """A noisy picture that was enlarged smoothly, as viewers and editors do, with as many pixels as it had before.
+
+    Else its noise is coarser than any that the denoiser has seen. Of one without noise no grid can be told.
+    """
+    height, width = grey.shape
+    most = min(int(height / ENLARGED), MOST_ROWS)
+    if most < SIDE or noise_of(_unit(grey)) > NOISY:
         return grey
-    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    if _grain(cv2.resize(grey, (max(width * SIDE // height, 3), SIDE), interpolation=cv2.INTER_LINEAR)) < GRAINY:
+        return grey
+    some = np.ascontiguousarray(grey[:, :: -(-width // LOOKED_AT)])
+    for rows in range(SIDE, most + 1):
+        if brought_back(some, (some.shape[1], rows), smooth=True) is None:
+            continue
+        for columns in _nearest(width * rows / height):
+            found = brought_back(grey, (columns, rows), smooth=True)
+            if found is not None and noise_of(_unit(found)) > NOISY:
+                return found
+    return grey
+
+
+def _nearest(number: float) -> tuple[int, int]:
+    """The two whole numbers beside this one, the nearer one first."""
+    near = round(number)
+    return near, near + (1 if number > near else -1)
 
 
 def _repeats(grey: Grey) -> int:
-    """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where no two rows are alike."""
+    """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where few rows are alike."""
     if len(grey) < 2 or (grey[0] != grey[1]).any():
         return 1
     changes = np.flatnonzero((grey[1:] != grey[:-1]).any(axis=1)) + 1
     if len(changes) < 2:
         return 1
     repeats = int(np.gcd.reduce(changes))
-    return repeats if len(grey) % repeats == 0 and len(changes) == len(grey) // repeats - 1 else 1
+    before, rest = divmod(len(grey), repeats)
+    return repeats if not rest and before >= INK_SIDE and 4 * len(changes) >= 3 * (before - 1) else 1
 
 
 def _white(grey: Grey) -> Grey:
