@@ -85,7 +85,8 @@ class Reference:
             return Markup("list of ") + self.kind(schema["items"])
         if schema.get("format") == "binary":
             return Markup("bytes")
-        return escape(schema.get("type", "anything"))
+        kinds = schema.get("type", "anything")
+        return escape(kinds if isinstance(kinds, str) else " or ".join(kinds))
 
     def named_schemas(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The objects worth a table of their own; the template asks for them."""

@@ -183,6 +183,13 @@ def test_links_within_the_page_lead_somewhere():
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(re.findall(r'id="([^"]*)"', page))
 
 
+def test_values_of_several_kinds_are_named_for_people():
+    page = docs_page.TARGET.read_text()
+
+    assert "array or number" in page
+    assert "[&#39;" not in page, "a Python list"
+
+
 @pytest.mark.parametrize("path", ["/openapi.yaml", "/docs"])
 def test_both_are_revalidated_cheaply(app, path):
     client = app.test_client()
