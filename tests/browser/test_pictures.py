@@ -1,7 +1,7 @@
 """Files: chosen, pasted, dropped, unreadable."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -12,10 +12,16 @@ from playwright.sync_api import expect
 SEVEN = [(90, 70), (220, 66), (150, 240)]
 
 
-def photo(kind: str = "PNG", size: int = 300) -> bytes:
+LETTER_K = [[(100, 60), (100, 240)], [(200, 60), (104, 150), (205, 240)]]
+TWO_SEVENS = [[(x * 0.45, y * 0.8) for x, y in SEVEN], [(130 + x * 0.45, y * 0.8) for x, y in SEVEN]]
+
+
+def photo(kind: str = "PNG", size: int = 300, strokes: Sequence[Sequence[tuple[float, float]]] = (SEVEN,)) -> bytes:
     """A seven in dark ink on light paper, as a camera sees it: not square, not white, not black."""
     paper = Image.new("RGB", (size + 60, size), (233, 229, 220))
-    ImageDraw.Draw(paper).line([(x * size / 300, y * size / 300) for x, y in SEVEN], (30, 34, 60), size // 14, "curve")
+    for stroke in strokes:
+        points = [(x * size / 300, y * size / 300) for x, y in stroke]
+        ImageDraw.Draw(paper).line(points, (30, 34, 60), size // 14, "curve")
     out = BytesIO()
     paper.save(out, kind)
     return out.getvalue()
@@ -54,6 +60,19 @@ def test_a_picture_handed_over_is_read(demo, hand_over: Callable):
     demo.wait_for_answer()
     assert demo.digits()[0] == "7"
     assert demo.pixels("clean")[0].max() < 30  # the paper has become black
+
+
+@pytest.mark.parametrize(("strokes", "said"), [(LETTER_K, " sure"), (TWO_SEVENS, "2 digits")], ids=["a letter", "two"])
+def test_what_is_no_digit_is_rejected_visibly(demo, strokes, said):
+    """A K was "8, 40.7 % sure", and nothing said that it is none."""
+    demo.set_level(0)
+    expect(demo.side_with).to_have_attribute("data-accepted", "true")
+
+    choose(demo, "other.png", "image/png", photo(strokes=strokes))
+
+    expect(demo.side_with).to_have_attribute("data-accepted", "false")
+    expect(demo.confidence_with).to_contain_text(said)
+    assert demo.confidence_with.evaluate("one => getComputedStyle(one, '::before').content") == '"Rejected"'
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,7 @@ export function createResults() {
     clearTimeout(announcing); // one sentence once it is quiet, not one for every step of a slider
     announcing = setTimeout(() => {
       element("announcement").textContent =
-        `With the denoiser: ${withDenoiser.digit}, ${percent(withDenoiser.confidence)}. ` +
-        `Without: ${without.digit}, ${percent(without.confidence)}.`;
+        `With the denoiser: ${said(withDenoiser)}. Without: ${said(without)}.`;
     }, 700);
   }
 
@@ -38,6 +37,7 @@ export function createResults() {
     clearTimeout(announcing);
     element("reading").dataset.state = "empty";
     for (const side of ["with", "without"]) {
+      delete element(`side-${side}`).dataset.accepted;
       element(`digit-${side}`).textContent = "–";
       element(`confidence-${side}`).textContent = "";
     }
@@ -49,10 +49,14 @@ export function createResults() {
   return { show, clear };
 }
 
-function verdict(side, { digit, confidence }) {
+function verdict(side, { digit, confidence, accepted, hint }) {
+  element(`side-${side}`).dataset.accepted = String(accepted);
   element(`digit-${side}`).textContent = digit;
-  element(`confidence-${side}`).textContent = `${percent(confidence)} sure`;
+  const severalDigits = hint?.split(":")[0]; // "2 digits: use /v1/read"
+  element(`confidence-${side}`).textContent = severalDigits ?? `${percent(confidence)} sure`;
 }
+
+const said = ({ digit, confidence, accepted }) => `${digit}, ${percent(confidence)}${accepted ? "" : ", rejected"}`;
 
 function setBar(cell, share) {
   cell.style.setProperty("--share", share ?? 0);
