@@ -191,15 +191,14 @@ def _nearest(number: float) -> tuple[int, int]:
 
 
 def _repeats(grey: Grey) -> int:
-    """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where few rows are alike."""
+    """How often each row is repeated: 1 but for noisy pictures enlarged pixel by pixel, where no two rows are alike."""
     if len(grey) < 2 or (grey[0] != grey[1]).any():
         return 1
     changes = np.flatnonzero((grey[1:] != grey[:-1]).any(axis=1)) + 1
     if len(changes) < 2:
         return 1
     repeats = int(np.gcd.reduce(changes))
-    before, rest = divmod(len(grey), repeats)
-    return repeats if not rest and before >= INK_SIDE and 4 * len(changes) >= 3 * (before - 1) else 1
+    return repeats if len(grey) % repeats == 0 and len(changes) == len(grey) // repeats - 1 else 1
 
 
 def _white(grey: Grey) -> Grey:
