@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from services.core.model_digest import newest, pair
 from services.core.noise import gaussian
@@ -24,7 +25,8 @@ from tests.support.photographs import drawn, photographed, printed, written
 ROOT = Path(__file__).parents[2]
 SEED = 20260101
 LEVEL = 0.5  # of Gaussian noise on the enlarged digits
-SIDES_PX = (56, 140, 280)
+PIXEL_BY_PIXEL, SMOOTHLY = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
+SIDES_PX = {56: PIXEL_BY_PIXEL, 140: PIXEL_BY_PIXEL, 280: PIXEL_BY_PIXEL, 100: SMOOTHLY, 200: SMOOTHLY}
 PHOTOGRAPHS, ENLARGED = 99.0, 97.0  # targets, % read right
 
 Row = tuple[str, float, float, float]  # name, read right without and with the denoiser, target
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         digits = np.stack([to_digit(picture) for picture in pictures])
         read = [100 * float(np.mean(classify(each).argmax(axis=1) == labels)) for each in (digits, denoise(digits))]
         rows.append((name, *read, target))
-        print(f"{name}: {read[0]:.1f} % alone, {read[1]:.1f} % denoised", flush=True)
+        print(f"{name}: {read[0]:.2f} % alone, {read[1]:.2f} % denoised", flush=True)
     options.output.write_text(page(rows, options.count))
     return 0
 
@@ -63,11 +65,12 @@ def sets(count: int) -> Iterator[tuple[str, float, list[np.ndarray], np.ndarray]
         pictures = [_decoded(photographed(ink(index, rng), rng)) for index in range(count)]
         yield name, PHOTOGRAPHS, pictures, shown
     noisy = np.rint(255 * gaussian(images, LEVEL, np.random.default_rng(SEED))[..., 0]).astype(np.uint8)
-    for side in SIDES_PX:
+    for side, way in SIDES_PX.items():
         for polarity in ("white on black", "black on white"):
             shown = noisy if polarity == "white on black" else 255 - noisy
-            enlarged = [cv2.resize(each, (side, side), interpolation=cv2.INTER_NEAREST) for each in shown]
-            yield f"noisy ({LEVEL:g}), {side} x {side} px, {polarity}", ENLARGED, enlarged, labels
+            enlarged = [np.asarray(Image.fromarray(each).resize((side, side), way)) for each in shown]
+            smoothly = "smoothly " if way == SMOOTHLY else ""
+            yield f"noisy ({LEVEL:g}), {smoothly}enlarged to {side} x {side} px, {polarity}", ENLARGED, enlarged, labels
 
 
 def page(rows: list[Row], count: int) -> str:
@@ -83,7 +86,7 @@ def page(rows: list[Row], count: int) -> str:
         "| pictures | read right, classifier alone | denoised first | target |  |",
         "| --- | ---: | ---: | ---: | --- |",
         *(
-            f"| {name} | {alone:.1f} % | {denoised:.1f} % | ≥ {target:g} % | "
+            f"| {name} | {alone:.2f} % | {denoised:.2f} % | ≥ {target:g} % | "
             f"{'met' if denoised >= target else '**missed**'} |"
             for name, alone, denoised, target in rows
         ),

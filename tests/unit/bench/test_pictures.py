@@ -11,8 +11,8 @@ from tests.support.photographs import TALL_PX, drawn, photographed, printed, wri
 def test_a_set_below_its_target_is_said_to_be_missed():
     text = page([("photographs", 97.0, 98.94, 99.0), ("enlarged", 90.0, 97.0, 97.0)], 50)
 
-    assert "| photographs | 97.0 % | 98.9 % | ≥ 99 % | **missed** |" in text
-    assert "| enlarged | 90.0 % | 97.0 % | ≥ 97 % | met |" in text
+    assert "| photographs | 97.00 % | 98.94 % | ≥ 99 % | **missed** |" in text
+    assert "| enlarged | 90.00 % | 97.00 % | ≥ 97 % | met |" in text
     assert '--count 50"' in text
 
 
