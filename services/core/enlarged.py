@@ -12,40 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grey = NDArray[Any]  # uint8; OpenCV's stubs promise no type
+Ink = NDArray[Any]  # float32
 
 RESIDUE = 0.02  # of a picture's variance that enlarging the smaller one again may leave unexplained; JPEG leaves some
 HOPELESS = 0.15  # of it, at first: more than sharpening makes good
 SHARPENINGS = 4  # enlarging blurs, and so does taking the middle of a pixel that lies between two
 
 
-def brought_back(grey: Grey, size: tuple[int, int], *, smooth: bool) -> Grey | None:
-    """The picture of this width and height that becomes `grey` when it is enlarged; None if there is none.
+def before_repeating(grey: Grey, size: tuple[int, int]) -> Grey | None:
+    """The picture of this width and height of which each pixel has become several in `grey`; None if there is none."""
+    small, most = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST_EXACT), RESIDUE * float(grey.var())
+    for interpolation in (cv2.INTER_NEAREST_EXACT, cv2.INTER_NEAREST):
+        again = cv2.resize(small, grey.shape[::-1], interpolation=interpolation)
+        if cv2.norm(again, grey, cv2.NORM_L2SQR) <= most * grey.size:
+            return small
+    return None
 
-    `smooth` is linear and cubic interpolation; else each pixel has become several.
-    """
-    may_leave = float(grey.std()) ** 2
-    if not smooth:
-        small = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        for interpolation in (cv2.INTER_NEAREST_EXACT, cv2.INTER_NEAREST):
-            if _power(_missing(small, grey, interpolation)) <= RESIDUE * may_leave:
-                return small
-        return None
+
+def before_smoothing(grey: Grey, size: tuple[int, int]) -> Grey | None:
+    """The picture of this width and height that linear or cubic interpolation made `grey` of; None if there is none."""
     sampled = cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    variance, wanted = float(grey.var()), grey.astype(np.float32)
     for interpolation in (cv2.INTER_LINEAR, cv2.INTER_CUBIC):
-        found, missing = sampled, _missing(sampled, grey, interpolation)
-        if _power(missing) > HOPELESS * may_leave:
+        found, missing = sampled, _missing(sampled, wanted, interpolation)
+        if _power(missing) > HOPELESS * variance:
             continue
         for _ in range(SHARPENINGS):  # back-projection
             found = found + cv2.resize(missing, size, interpolation=cv2.INTER_LINEAR)
-            missing = _missing(found, grey, interpolation)
-        if _power(missing) <= RESIDUE * may_leave:
+            missing = _missing(found, wanted, interpolation)
+        if _power(missing) <= RESIDUE * variance:
             return np.rint(np.clip(found, 0, 255)).astype(np.uint8)
     return None
 
 
-def _missing(small: Grey, grey: Grey, interpolation: int) -> NDArray[np.float32]:
-    return grey - cv2.resize(small, grey.shape[::-1], interpolation=interpolation).astype(np.float32)
+def _missing(small: Ink, wanted: Ink, interpolation: int) -> Ink:
+    again = cv2.resize(small, wanted.shape[::-1], interpolation=interpolation)
+    return cv2.subtract(wanted, again, dst=again)
 
 
-def _power(values: NDArray[np.float32]) -> float:
-    return float(np.square(values).mean())
+def _power(values: Ink) -> float:
+    return cv2.norm(values, cv2.NORM_L2SQR) / values.size

@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from services.core.enlarged import brought_back
+from services.core.enlarged import before_repeating, before_smoothing
 from services.core.errors import InvalidInputError
 from services.core.ink import find_ink
 from services.core.noise_level import estimate
@@ -87,9 +87,9 @@ def own_grid(grey: np.ndarray) -> np.ndarray | None:
         grey = cv2.resize(grey, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_NEAREST_EXACT)
     if not grey.std():
         return None
-    if (pixels := brought_back(grey, (SIDE, SIDE), smooth=False)) is not None:
+    if (pixels := before_repeating(grey, (SIDE, SIDE))) is not None:
         return pixels
-    smooth = brought_back(grey, (SIDE, SIDE), smooth=True)
+    smooth = before_smoothing(grey, (SIDE, SIDE))
     noisy = smooth is not None and estimate((smooth * _SCALE)[np.newaxis, ..., np.newaxis])[0] > NOISY
     return smooth if noisy else None
 

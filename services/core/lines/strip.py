@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.enlarged import brought_back
+from services.core.enlarged import before_smoothing
 from services.core.ink import EVEN_SPREAD, contrast_to
 from services.core.lines.clutter import mean_size, without_stripes, without_thin_lines
 from services.core.lines.rules import without_rules
@@ -169,25 +169,26 @@ def _own_grid(grey: Grey) -> Grey:
     """
     height, width = grey.shape
     most = min(int(height / ENLARGED), MOST_ROWS)
-    if most < SIDE or noise_of(_unit(grey)) > NOISY:
+    if most < SIDE:
         return grey
-    if _grain(cv2.resize(grey, (max(width * SIDE // height, 3), SIDE), interpolation=cv2.INTER_LINEAR)) < GRAINY:
+    small = cv2.resize(grey, (max(width * SIDE // height, 3), SIDE), interpolation=cv2.INTER_LINEAR)
+    if _grain(small) < GRAINY or noise_of(_unit(grey)) > NOISY:
         return grey
     some = np.ascontiguousarray(grey[:, :: -(-width // LOOKED_AT)])
     for rows in range(SIDE, most + 1):
-        if brought_back(some, (some.shape[1], rows), smooth=True) is None:
+        if before_smoothing(some, (some.shape[1], rows)) is None:
             continue
         for columns in _nearest(width * rows / height):
-            found = brought_back(grey, (columns, rows), smooth=True)
+            found = before_smoothing(grey, (columns, rows))
             if found is not None and noise_of(_unit(found)) > NOISY:
                 return found
     return grey
 
 
 def _nearest(number: float) -> tuple[int, int]:
-    """The two whole numbers beside this one, the nearer one first."""
-    near = round(number)
-    return near, near + (1 if number > near else -1)
+    """The two whole numbers beside this one, the nearer one first; 1 at least."""
+    near = max(round(number), 1)
+    return near, max(near + (1 if number > near else -1), 1)
 
 
 def _repeats(grey: Grey) -> int:

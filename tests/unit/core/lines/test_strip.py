@@ -116,6 +116,16 @@ def test_noise_that_was_enlarged_smoothly_comes_back_nearly(way, times, rng):
     assert enlarged.to_picture == pytest.approx(times * own.to_picture, rel=0.02, abs=0.5)
 
 
+def test_enlarged_noise_a_pixel_or_two_wide_is_no_error(rng):
+    """Of three columns, enlarged upwards alone, fewer than half a column would have been left."""
+    for times in (3, 4):
+        grey = cv2.resize(rng.integers(0, 256, (120 // times, 3)).astype(np.uint8), (3, 120))
+
+        strip = find(grey)
+
+        assert strip is None or strip.image.shape[0] == 28
+
+
 def test_even_strokes_are_not_taken_for_enlarged_pixels():
     """A bar of 20 equal rows with 10 rows of paper above and below it was brought to 4 rows."""
     picture = np.zeros((40, 60), np.uint8)
