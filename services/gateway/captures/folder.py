@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 
 from services.core.errors import ConfigError
+from services.runtime.captures import FILE
 
 
 def check_folder(folder: Path, *, setting: str) -> None:
     """Make it where it is not there. ConfigError where that fails, or where it or its files cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = list(folder.glob("captures.db*"))  # SQLite's journals beside it
+        files = list(folder.glob(f"{FILE}*"))  # SQLite's journals beside it
     except OSError as exc:
         raise ConfigError(f"{setting}={folder} cannot be used: {exc.strerror}") from exc
     for path in (folder, *files):
