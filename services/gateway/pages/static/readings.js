@@ -1,7 +1,7 @@
 // The answer side of the page of numbers: two lines and what was read on each, boxes over the drawing.
 
 import { fitted } from "./pad.js";
-import { percent } from "./percent.js";
+import { percent, said } from "./percent.js";
 import { blobOf } from "./picture.js";
 
 const UNSURE = 0.9; // a digit less certain than this is marked
@@ -29,7 +29,7 @@ export function createReadings() {
     clearTimeout(announcing); // one sentence once it is quiet, not one for every stroke
     announcing = setTimeout(() => {
       element("announcement").textContent =
-        `With the denoiser: ${said(withDenoiser)}. Without: ${said(without)}.`;
+        `With the denoiser: ${numberSaid(withDenoiser)}. Without: ${numberSaid(without)}.`;
     }, 700);
   }
 
@@ -55,8 +55,7 @@ function verdict(side, { number, confidence, accepted }) {
   element(`sure-${side}`).textContent = number ? `${percent(confidence)} sure` : "no number seen";
 }
 
-const said = ({ number, confidence, accepted }) =>
-  number ? `${number}, ${percent(confidence)}${accepted ? "" : ", rejected"}` : "no number";
+const numberSaid = (reading) => (reading.number ? said(reading.number, reading) : "no number");
 
 function rivals({ alternatives }) {
   const likely = (alternatives ?? []).filter(({ probability }) => probability >= WORTH_SAYING);

@@ -1,6 +1,6 @@
 // The answer side of the page: two verdicts, ten pairs of bars, the time of each stage.
 
-import { percent } from "./percent.js";
+import { percent, said } from "./percent.js";
 import { blank, paint } from "./picture.js";
 
 const STAGES = ["decode", "queue", "denoise", "classify"]; // in the order they happen
@@ -29,7 +29,7 @@ export function createResults() {
     clearTimeout(announcing); // one sentence once it is quiet, not one for every step of a slider
     announcing = setTimeout(() => {
       element("announcement").textContent =
-        `With the denoiser: ${said(withDenoiser)}. Without: ${said(without)}.`;
+        `With the denoiser: ${said(withDenoiser.digit, withDenoiser)}. Without: ${said(without.digit, without)}.`;
     }, 700);
   }
 
@@ -55,8 +55,6 @@ function verdict(side, { digit, confidence, accepted, hint }) {
   const severalDigits = hint?.split(":")[0]; // "2 digits: use /v1/read"
   element(`confidence-${side}`).textContent = severalDigits ?? `${percent(confidence)} sure`;
 }
-
-const said = ({ digit, confidence, accepted }) => `${digit}, ${percent(confidence)}${accepted ? "" : ", rejected"}`;
 
 function setBar(cell, share) {
   cell.style.setProperty("--share", share ?? 0);
