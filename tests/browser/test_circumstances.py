@@ -96,12 +96,16 @@ def test_on_the_way_back_the_answer_is_to_what_the_browser_filled_in(demo):
     assert (demo.pixels("noisy") == demo.thumbnail(kind)).all()
 
 
-def test_a_second_finger_neither_ends_a_stroke_nor_draws(open_page):
+def empty_pad(open_page):
+    """A phone's page with nothing drawn, its pad's place, and what sends touches that Playwright cannot."""
     demo = open_page(**PHONE)
     demo.wait_for_answer()
     demo.clear.tap()
-    box = demo.canvas.bounding_box()
-    session = demo.page.context.new_cdp_session(demo.page)
+    return demo, demo.canvas.bounding_box(), demo.page.context.new_cdp_session(demo.page)
+
+
+def test_a_second_finger_neither_ends_a_stroke_nor_draws(open_page):
+    demo, box, session = empty_pad(open_page)
 
     def touch(kind: str, *points: tuple[int, float, float]) -> None:
         at = [{"id": n, "x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for n, x, y in points]
@@ -119,11 +123,7 @@ def test_a_second_finger_neither_ends_a_stroke_nor_draws(open_page):
 
 
 def test_the_hand_that_holds_a_pen_does_not_draw(open_page):
-    demo = open_page(**PHONE)
-    demo.wait_for_answer()
-    demo.clear.tap()
-    box = demo.canvas.bounding_box()
-    session = demo.page.context.new_cdp_session(demo.page)
+    demo, box, session = empty_pad(open_page)
 
     def at(x: float, y: float) -> dict[str, float]:
         return {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}

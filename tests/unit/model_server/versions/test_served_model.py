@@ -176,14 +176,19 @@ def test_a_failed_load_is_retried_after_its_interval_and_then_given_up(world):
     assert world.error(2) == "version 2 is broken"
 
 
-def test_a_version_that_was_given_up_is_tried_again_when_its_files_change(world):
-    """A copy that was still under way is not a broken model."""
+def give_up_a_second(world):
+    """Version 1 is served, a broken one beside it has had all its attempts."""
     world.add(1)
     world.apply()
     world.add(2, broken=True)
     for now in (0, 60, 120, 180):
         world.now = now
         world.look()
+
+
+def test_a_version_that_was_given_up_is_tried_again_when_its_files_change(world):
+    """A copy that was still under way is not a broken model."""
+    give_up_a_second(world)
 
     (world.base / "2" / "broken").unlink()
     world.look()
@@ -192,12 +197,7 @@ def test_a_version_that_was_given_up_is_tried_again_when_its_files_change(world)
 
 
 def test_a_version_whose_files_change_gets_all_its_attempts_again(world):
-    world.add(1)
-    world.apply()
-    world.add(2, broken=True)
-    for now in (0, 60, 120, 180):
-        world.now = now
-        world.look()
+    give_up_a_second(world)
     assert world.states()[2] == "END"
 
     (world.base / "2" / "half a file").touch()
